@@ -1,0 +1,124 @@
+//! The targets that decide whether main is good.
+
+use crate::command::{cargo, output, run, target};
+use crate::setup;
+use crate::step::{Outcome, Steps};
+
+/// Crates whose lock-free code has loom models.
+const LOOM: &[&str] = &["mesh-core", "mesh-rate-limit"];
+
+/// Every test of the workspace, and before it what the tests need.
+pub(crate) fn test(steps: &mut Steps) {
+    steps.run("set-up", setup::tests);
+    // One build serves unit, integration, example, interop and documentation tests alike: all
+    // features are on, among them mesh-bin's `interop`.
+    steps.run("tests", || {
+        run(&mut cargo([
+            "test",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+        ]))
+    });
+    steps.run("loom models", loom);
+}
+
+/// The interop tests alone.
+pub(crate) fn interop(steps: &mut Steps) {
+    steps.run("set-up", setup::tests);
+    steps.run("interop tests", || {
+        run(&mut cargo([
+            "test",
+            "--package",
+            "mesh-bin",
+            "--all-features",
+            "--tests",
+        ]))
+    });
+}
+
+/// `--cfg loom` changes every crate below it, hence a target directory of its own.
+fn loom() -> Outcome {
+    let mut command = cargo(["test", "--release"]);
+    for package in LOOM {
+        command.args(["--package", package]);
+    }
+    command.args(["--test", "loom"]);
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    command.env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start());
+    command.arg("--target-dir").arg(target().join("loom"));
+    run(&mut command)
+}
+
+/// Formatting and lints.
+pub(crate) fn lint(steps: &mut Steps) {
+    steps.run("fmt", || run(&mut cargo(["fmt", "--all", "--check"])));
+    steps.run("clippy", || {
+        run(&mut cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "--deny",
+            "warnings",
+        ]))
+    });
+}
+
+/// The documentation; a broken link is an error.
+pub(crate) fn doc(steps: &mut Steps) {
+    steps.run("doc", || {
+        run(cargo(["doc", "--workspace", "--no-deps", "--all-features"])
+            .env("RUSTDOCFLAGS", "--deny warnings"))
+    });
+}
+
+/// Each crate alone, with none of its features and with all of them.
+///
+/// A workspace build unites the features of all members, and so hides a crate that only compiles
+/// because of its neighbours.
+pub(crate) fn features(steps: &mut Steps) {
+    steps.run("each crate alone", || {
+        let mut failed = Vec::new();
+        for package in members()? {
+            for features in ["--no-default-features", "--all-features"] {
+                let mut command = cargo(["check", "--quiet", "--package", &package, features]);
+                if let Err(why) = run(&mut command) {
+                    failed.push(why);
+                }
+            }
+        }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(failed.join("; "))
+        }
+    });
+}
+
+/// Names of the workspace's members.
+fn members() -> Result<Vec<String>, String> {
+    let tree = output(&mut cargo([
+        "tree",
+        "--workspace",
+        "--depth",
+        "0",
+        "--prefix",
+        "none",
+    ]))?;
+    Ok(tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// All of the above: what `.ci/run` calls.
+pub(crate) fn ci(steps: &mut Steps) {
+    test(steps);
+    lint(steps);
+    doc(steps);
+    features(steps);
+}

@@ -1,0 +1,72 @@
+//! The task runner: what a person does with one word and what CI does is the same code.
+//!
+//! `cargo xtask` without a target lists the targets.
+
+mod check;
+mod command;
+mod setup;
+mod step;
+
+use std::env;
+use std::process::ExitCode;
+
+use step::{Outcome, Steps};
+
+const HELP: &str = "\
+usage: cargo xtask TARGET
+
+  test          set up what the tests need, then every test, interop with real peers included
+  interop       the tests of the program, with real peers, alone
+  lint          formatting and clippy, warnings denied
+  doc           documentation, broken links denied
+  features      each crate alone, without features and with all
+  ci            test, lint, doc, features: what .ci/run calls
+  setup         only the set-up of `test`
+  bench         criterion benchmarks of all crates
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let target = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    match dispatch(target.as_deref(), &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("\nxtask failed:\n{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
+    let mut steps = Steps::default();
+    match target {
+        Some("test") => check::test(&mut steps),
+        Some("interop") => check::interop(&mut steps),
+        Some("lint") => check::lint(&mut steps),
+        Some("doc") => check::doc(&mut steps),
+        Some("features") => check::features(&mut steps),
+        Some("ci") => check::ci(&mut steps),
+        Some("setup") => steps.run("set-up", setup::tests),
+        Some("bench") => steps.run("bench", || bench(rest)),
+        None | Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            return Ok(());
+        }
+        Some(other) => return Err(format!("unknown target `{other}`\n{HELP}")),
+    }
+    steps.finish()
+}
+
+/// Criterion over every bench target; further arguments go to criterion.
+fn bench(rest: &[String]) -> Outcome {
+    let mut command = command::cargo(["bench", "--workspace", "--bench", "*", "--"]);
+    command::run(command.args(rest))?;
+    println!(
+        "reports: {}",
+        command::target()
+            .join("criterion/report/index.html")
+            .display()
+    );
+    Ok(())
+}
