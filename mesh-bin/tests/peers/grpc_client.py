@@ -234,6 +234,11 @@ def cancel(client):
     equal(client.unary("WaitCancelled"), b"yes", "before any message")
 
 
+def expect_ok(client):
+    """One unary call has to succeed."""
+    client.unary("Unary", b"x")
+
+
 def expect(client):
     """One unary call has to fail with the given code; prints the error's trailing metadata."""
     code = getattr(grpc.StatusCode, sys.argv[3])
@@ -257,7 +262,7 @@ def limited(client):
 
 SCENARIOS = (
     unary, client_stream, server_stream, bidi, metadata, statuses, late_status, deadline, big,
-    concurrent, cancel, expect, limited,
+    concurrent, cancel, expect_ok, expect, limited,
 )
 
 

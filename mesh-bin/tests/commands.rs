@@ -1,0 +1,144 @@
+//! `mesh check`, `mesh explain` and the exit codes.
+
+mod support;
+
+use support::{mesh, write_file};
+
+const GOOD: &str = r#"
+listeners:
+  web:
+    bind: 127.0.0.1:8080
+    pipeline:
+      - metrics
+      - timeout: 2s
+      - rate_limit: { rate: 5000/s, burst: 500 }
+    routes:
+      - match: { path: { prefix: / } }
+        cluster: orders
+clusters:
+  orders:
+    discovery: { static: [ "127.0.0.1:9001" ] }
+"#;
+
+fn path_of(text: &str) -> String {
+    write_file("mesh.yaml", text)
+        .to_str()
+        .expect("utf-8")
+        .to_owned()
+}
+
+#[test]
+fn a_good_spec() {
+    let output = mesh(&["check", &path_of(GOOD)]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+}
+
+#[test]
+fn every_fault_is_named_by_its_line() {
+    let spec = r#"listeners:
+  web:
+    bind: 127.0.0.1:8080
+    pipeline:
+      - metrics
+      - timeout: 2 parsecs
+      - rate_limit: { rate: 5000/s, burts: 500 }
+    routes:
+      - match: { path: { prefix: / } }
+        cluster: order
+clusters:
+  orders:
+    discovery: { static: [ "127.0.0.1:9001" ] }
+    load_balancer: rundom
+"#;
+    let path = path_of(spec);
+    let output = mesh(&["check", &path]);
+    let text = output.stdout + &output.stderr;
+    assert_eq!(output.code, Some(1), "{text}");
+    for (line, parts) in [
+        (6, ["parsecs", "timeout: 2 parsecs"]),
+        (7, ["burts", "burst"]),
+        (10, ["order", "orders"]),
+        (14, ["rundom", "random"]),
+    ] {
+        let place = format!("{path}:{line}:");
+        assert!(text.contains(&place), "{place} is not in\n{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+    assert_eq!(text.matches(&format!("{path}:")).count(), 4, "{text}");
+}
+
+#[test]
+fn a_variable_without_a_value_is_an_error_at_its_place() {
+    let path = path_of(&GOOD.replace("5000/s", "${NO_SUCH_RATE}"));
+    let output = mesh(&["check", &path]);
+    let text = output.stdout + &output.stderr;
+    assert_eq!(output.code, Some(1), "{text}");
+    assert!(
+        text.contains(&format!("{path}:8:")) && text.contains("NO_SUCH_RATE"),
+        "{text}"
+    );
+}
+
+#[test]
+fn running_a_bad_spec_says_the_same() {
+    let path = path_of(&GOOD.replace("orders:", "ordres:"));
+    let checked = mesh(&["check", &path]);
+    let run = mesh(&["run", "--config", &path]);
+    assert_eq!(
+        (checked.code, run.code),
+        (Some(1), Some(1)),
+        "{}",
+        run.stderr
+    );
+    let place = format!("{path}:11:");
+    assert!((checked.stdout + &checked.stderr).contains(&place));
+    assert!(run.stderr.contains(&place), "{}", run.stderr);
+}
+
+#[test]
+fn usage_is_another_exit_code() {
+    for arguments in [
+        &["check"][..],
+        &["no-such-command"],
+        &["run", "--no-such-option"],
+    ] {
+        let output = mesh(arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.stderr);
+    }
+    assert_eq!(mesh(&["--help"]).code, Some(0));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let output = mesh(&["check", "/no/such/mesh.yaml"]);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("/no/such/mesh.yaml"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn explain_shows_every_pipeline_with_its_defaults() {
+    let output = mesh(&["explain", &path_of(GOOD)]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    for part in [
+        "web",
+        "orders",
+        "metrics",
+        "timeout",
+        "rate_limit",
+        "127.0.0.1:9001",
+    ] {
+        assert!(
+            output.stdout.contains(part),
+            "{part} is not in\n{}",
+            output.stdout
+        );
+    }
+    let bad = mesh(&["explain", &path_of(&GOOD.replace("2s", "soon"))]);
+    assert_eq!(bad.code, Some(1));
+}

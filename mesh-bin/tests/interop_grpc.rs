@@ -1,0 +1,164 @@
+//! gRPC through the sidecar between the C core's own client and server (PyPI `grpcio`).
+
+mod support;
+
+use support::peer::{self, Server};
+use support::{Mesh, free_port};
+
+/// A sidecar before a gRPC server, with the pipeline given.
+struct Sidecar {
+    mesh: Mesh,
+    port: u16,
+    _server: Server,
+}
+
+impl Sidecar {
+    fn start(pipeline: &str) -> Sidecar {
+        let server = Server::start("grpc_server.py");
+        let port = free_port();
+        let mesh = Mesh::start(&spec(port, "http", pipeline, server.port));
+        Sidecar {
+            mesh,
+            port,
+            _server: server,
+        }
+    }
+
+    /// Runs a scenario of `peers/grpc_client.py`.
+    fn client(&self, scenario: &[&str]) -> String {
+        client(self.port, scenario)
+    }
+}
+
+fn spec(port: u16, protocol: &str, pipeline: &str, upstream: u16) -> String {
+    format!(
+        r#"
+workers: 2
+listeners:
+  rpc:
+    bind: "127.0.0.1:{port}"
+    protocol: {protocol}
+    pipeline: [ {pipeline} ]
+    routes:
+      - match: {{ path: {{ prefix: /demo.Echo }} }}
+        cluster: upstream
+clusters:
+  upstream:
+    discovery: {{ static: [ "127.0.0.1:{upstream}" ] }}
+"#
+    )
+}
+
+fn client(port: u16, scenario: &[&str]) -> String {
+    let target = format!("127.0.0.1:{port}");
+    peer::run(peer::script("grpc_client.py").arg(target).args(scenario))
+}
+
+const STOCK: &str = "metrics, timeout: 30s, rate_limit: { rate: 100000/s, burst: 100000 }";
+
+macro_rules! scenarios {
+    ($($(#[$doc:meta])* $name:ident: $scenario:expr;)*) => {$(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            let sidecar = Sidecar::start(STOCK);
+            sidecar.client(&$scenario);
+            sidecar.mesh.stop();
+        }
+    )*};
+}
+
+scenarios! {
+    unary: ["unary"];
+    client_streaming: ["client_stream"];
+    server_streaming: ["server_stream"];
+    bidirectional_streaming: ["bidi"];
+    metadata_of_all_kinds: ["metadata", "proxied"];
+    every_status_with_details_and_trailers: ["statuses"];
+    a_status_after_messages: ["late_status"];
+    /// `grpc-timeout` arrives shrunk and DEADLINE_EXCEEDED comes back.
+    deadlines: ["deadline"];
+    messages_of_four_megabytes: ["big"];
+    fifty_streams_at_once: ["concurrent"];
+    cancellation_reaches_the_server: ["cancel"];
+}
+
+/// The same, where the listener takes only gRPC.
+#[test]
+fn a_grpc_listener() {
+    let server = Server::start("grpc_server.py");
+    let port = free_port();
+    let mesh = Mesh::start(&spec(port, "grpc", STOCK, server.port));
+    client(port, &["unary"]);
+    client(port, &["statuses"]);
+    mesh.stop();
+}
+
+#[test]
+fn a_refused_call_is_resource_exhausted() {
+    let sidecar = Sidecar::start("metrics, rate_limit: { rate: 1/m, burst: 10 }");
+    sidecar.client(&["limited", "10"]);
+    assert_eq!(
+        sidecar
+            .mesh
+            .metric("mesh_rejections_total", &["layer=\"rate_limit\""]),
+        30.0
+    );
+    sidecar.mesh.stop();
+}
+
+#[test]
+fn a_rejection_names_its_layer() {
+    let sidecar = Sidecar::start("rate_limit: { rate: 1/m, burst: 1 }");
+    sidecar.client(&["expect_ok"]);
+    let error = sidecar.client(&["expect", "RESOURCE_EXHAUSTED"]);
+    assert!(
+        error.contains(r#"["x-mesh-rejected-by", "rate_limit"]"#),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_route_is_unimplemented() {
+    let server = Server::start("grpc_server.py");
+    let port = free_port();
+    let spec = spec(port, "http", STOCK, server.port).replace("/demo.Echo", "/other.Service");
+    let mesh = Mesh::start(&spec);
+    client(port, &["expect", "UNIMPLEMENTED"]);
+    mesh.stop();
+}
+
+#[test]
+fn a_method_the_server_does_not_know_is_its_own_unimplemented() {
+    let sidecar = Sidecar::start(STOCK);
+    let error = sidecar.client(&["expect", "UNIMPLEMENTED", "Nope"]);
+    assert!(error.contains("Method not found"), "{error}");
+}
+
+#[test]
+fn nobody_listening_is_unavailable() {
+    let port = free_port();
+    let mesh = Mesh::start(&spec(port, "http", STOCK, free_port()));
+    client(port, &["expect", "UNAVAILABLE"]);
+    mesh.stop();
+}
+
+#[test]
+fn a_slow_server_is_deadline_exceeded() {
+    let sidecar = Sidecar::start("timeout: 200ms");
+    sidecar.client(&["expect", "DEADLINE_EXCEEDED", "HangUnary", "20"]);
+    // The response time-out is armed by the end of the request: streams that go on live longer.
+    sidecar.client(&["bidi"]);
+    sidecar.mesh.stop();
+}
+
+#[test]
+fn metrics_tell_statuses_from_trailers() {
+    let sidecar = Sidecar::start(STOCK);
+    sidecar.client(&["late_status"]);
+    let failures = sidecar
+        .mesh
+        .metric("mesh_requests_total", &["outcome=\"failure\""]);
+    assert_eq!(failures, 1.0, "{}", sidecar.mesh.page("/metrics"));
+    sidecar.mesh.stop();
+}
