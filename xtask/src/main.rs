@@ -4,6 +4,7 @@
 
 mod check;
 mod command;
+mod measure;
 mod setup;
 mod step;
 
@@ -22,7 +23,10 @@ usage: cargo xtask TARGET
   features      each crate alone, without features and with all
   ci            test, lint, doc, features: what .ci/run calls
   setup         only the set-up of `test`
-  bench         criterion benchmarks of all crates
+  bench         criterion benchmarks of all crates; arguments behind it go to criterion
+  instructions  user instructions and allocations per proxied request, by callgrind
+  memory        resident memory after start and under load
+  load          throughput under wrk and h2load, without a single error
 ";
 
 fn main() -> ExitCode {
@@ -48,6 +52,18 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("features") => check::features(&mut steps),
         Some("ci") => check::ci(&mut steps),
         Some("setup") => steps.run("set-up", setup::tests),
+        Some("instructions") => {
+            steps.run("set-up", setup::instructions);
+            steps.run("instructions", measure::instructions);
+        }
+        Some("memory") => {
+            steps.run("set-up", setup::load);
+            steps.run("memory", measure::memory);
+        }
+        Some("load") => {
+            steps.run("set-up", setup::load);
+            steps.run("load", measure::load);
+        }
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

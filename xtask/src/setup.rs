@@ -17,6 +17,12 @@ const TEST_TOOLS: &[Tool] = &[
     ("h2load", "nghttp2-client"),
 ];
 
+/// What counts instructions.
+const VALGRIND: &[Tool] = &[("valgrind", "valgrind")];
+
+/// What makes load.
+const LOAD_TOOLS: &[Tool] = &[("wrk", "wrk"), ("h2load", "nghttp2-client")];
+
 /// Everything that `cargo xtask test` needs. Does nothing when it is there.
 pub(crate) fn tests() -> Outcome {
     let mut tools = TEST_TOOLS.to_vec();
@@ -25,6 +31,16 @@ pub(crate) fn tests() -> Outcome {
     }
     packages(&tools)?;
     python_peers()
+}
+
+/// What `cargo xtask instructions` needs.
+pub(crate) fn instructions() -> Outcome {
+    packages(VALGRIND)
+}
+
+/// What `cargo xtask load` and `cargo xtask memory` need.
+pub(crate) fn load() -> Outcome {
+    packages(LOAD_TOOLS)
 }
 
 /// Installs the packages of those tools that are not on the path: by apt-get as root, else the
