@@ -1,0 +1,293 @@
+//! The accept loop of one worker.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+
+use crate::drain::{Guard, Watch};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+/// Pauses after errors that only time can mend: the first one, and the longest after doublings.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// How many queued connections are still taken at the end, so that a storm of new ones cannot hold the end up.
+const MOST_QUEUED: u32 = 4096;
+
+/// Both ends of a connection, as plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionInfo {
+    /// Who connected. An IPv4 peer of a dual-stack socket is shown as IPv4.
+    pub peer: SocketAddr,
+    /// The address the peer connected to, of this host even where the listener is bound to all addresses.
+    pub local: SocketAddr,
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection, with the options of its listener.
+    pub stream: TcpStream,
+    /// Both its ends.
+    pub info: ConnectionInfo,
+    /// To be kept as long as the connection: the drain waits for it, and it says when to stop.
+    pub guard: Guard,
+}
+
+/// Accepts the connections of one listening socket until a drain starts.
+///
+/// The drain does not finish before its acceptors are dropped.
+#[derive(Debug)]
+pub struct Acceptor {
+    source: Source,
+    local: SocketAddr,
+    guard: Guard,
+    pauses: Pauses,
+}
+
+#[derive(Debug)]
+enum Source {
+    Open(TcpListener),
+    /// The drain has started: what the kernel has queued is still taken. The socket is out of the runtime, whose notion
+    /// of readiness may be a turn old.
+    Closing {
+        listener: std::net::TcpListener,
+        left: u32,
+    },
+    Closed,
+}
+
+impl Acceptor {
+    /// Takes a socket that [`ListenOptions::bind`](crate::ListenOptions::bind) made into the runtime of this thread.
+    ///
+    /// # Errors
+    /// The socket does not listen, or cannot be registered with the runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has I/O enabled.
+    pub fn new(listener: std::net::TcpListener, drain: &Watch) -> io::Result<Self> {
+        let local = listener.local_addr()?;
+        // A socket of another origin may block, and would then block the worker.
+        listener.set_nonblocking(true)?;
+        let source = Source::Open(TcpListener::from_std(listener)?);
+        Ok(Self {
+            source,
+            local,
+            guard: drain.guard(),
+            pauses: Pauses::default(),
+        })
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits for the next connection. `None` when the drain has started and the connections that the kernel had queued
+    /// until then have been given; the socket is closed by then. Cancellation by drop loses no connection.
+    ///
+    /// An error of one connection (it was reset before it was accepted) is passed over. When file descriptors or memory
+    /// run out, it pauses from 5 ms, doubling up to 1 s, and logs at most once per second.
+    ///
+    /// # Errors
+    /// The socket cannot accept any more; calling again is of no use.
+    pub async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+        if let Source::Open(listener) = &self.source {
+            let poll = |cx: &mut Context<'_>| listener.poll_accept(cx);
+            if let Some((stream, peer)) =
+                next(poll, &self.guard, &mut self.pauses, self.local).await?
+            {
+                return Ok(Some(self.accepted(stream, peer)));
+            }
+            self.close()?;
+        }
+        // The last ones come without waiting; other tasks of the worker have their turns in between.
+        tokio::task::consume_budget().await;
+        match self.queued() {
+            Some((stream, peer)) => {
+                let stream = TcpStream::from_std(stream)?;
+                Ok(Some(self.accepted(stream, peer)))
+            }
+            None => {
+                self.source = Source::Closed;
+                Ok(None)
+            }
+        }
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        if let Source::Open(listener) = std::mem::replace(&mut self.source, Source::Closed) {
+            self.source = Source::Closing {
+                listener: listener.into_std()?,
+                left: MOST_QUEUED,
+            };
+        }
+        Ok(())
+    }
+
+    fn queued(&mut self) -> Option<(std::net::TcpStream, SocketAddr)> {
+        let Source::Closing { listener, left } = &mut self.source else {
+            return None;
+        };
+        while *left > 0 {
+            *left -= 1;
+            match listener.accept() {
+                Ok((stream, peer)) if stream.set_nonblocking(true).is_ok() => {
+                    return Some((stream, peer));
+                }
+                Ok(_) => {}
+                Err(error) if matches!(Fault::of(&error), Fault::Connection) => {}
+                // Nothing left, or nothing to be had.
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr) -> Accepted {
+        // Bound to one address, a connection has that one; the system call is only for the others.
+        let local = if self.local.ip().is_unspecified() {
+            stream.local_addr().map_or(self.local, as_v4)
+        } else {
+            self.local
+        };
+        Accepted {
+            stream,
+            info: ConnectionInfo {
+                peer: as_v4(peer),
+                local,
+            },
+            guard: self.guard.guard(),
+        }
+    }
+}
+
+/// An IPv4 address that a dual-stack socket wrapped into IPv6 as what it is.
+fn as_v4(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddrV4::new(v4, v6.port()).into(),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+/// The next connection of a source, `None` when the drain has started.
+async fn next<C>(
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<C>>,
+    drain: &Watch,
+    pauses: &mut Pauses,
+    local: SocketAddr,
+) -> io::Result<Option<C>> {
+    let mut signaled = pin!(drain.signaled());
+    loop {
+        let accepted = poll_fn(|cx| {
+            if drain.is_draining() {
+                return Poll::Ready(None);
+            }
+            match poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => signaled.as_mut().poll(cx).map(|()| None),
+            }
+        });
+        let error = match accepted.await {
+            None => return Ok(None),
+            Some(Ok(connection)) => {
+                pauses.end();
+                return Ok(Some(connection));
+            }
+            Some(Err(error)) => error,
+        };
+        match Fault::of(&error) {
+            Fault::Connection => {
+                tracing::debug!(%local, %error, "a connection failed before it was accepted");
+            }
+            Fault::Resources => {
+                let pause = pauses.next(local, &error);
+                if timeout(pause, signaled.as_mut()).await.is_ok() {
+                    return Ok(None);
+                }
+            }
+            Fault::Listener => return Err(error),
+        }
+    }
+}
+
+/// Whose fault an error of `accept` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Of the connection that was next; the one behind it may be good.
+    Connection,
+    /// The process or the host has run out of something; the same call may succeed later.
+    Resources,
+    /// Of the socket itself.
+    Listener,
+}
+
+impl Fault {
+    /// By the list in accept(2): Linux passes errors that are pending on the new connection through `accept`, and asks
+    /// for them to be treated like `EAGAIN`. `EPERM` is a firewall's refusal.
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Resources,
+            Some(
+                libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EINTR
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ETIMEDOUT,
+            ) => Self::Connection,
+            #[cfg(target_os = "linux")]
+            Some(libc::ENONET) => Self::Connection,
+            _ => Self::Listener,
+        }
+    }
+}
+
+/// Growing pauses while resources are short, and a log that does not add to the trouble.
+#[derive(Debug, Default)]
+struct Pauses {
+    /// Of the last pause; zero when all is well.
+    last: Duration,
+    logged: Option<Instant>,
+    /// Failures since the last log line.
+    unlogged: u32,
+}
+
+impl Pauses {
+    fn next(&mut self, local: SocketAddr, error: &io::Error) -> Duration {
+        self.last = (self.last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.unlogged = self.unlogged.saturating_add(1);
+        let now = Instant::now();
+        if self
+            .logged
+            .is_none_or(|logged| now.duration_since(logged) >= LOG_INTERVAL)
+        {
+            tracing::warn!(%local, %error, failures = self.unlogged, "cannot accept connections for now");
+            self.logged = Some(now);
+            self.unlogged = 0;
+        }
+        self.last
+    }
+
+    fn end(&mut self) {
+        self.last = Duration::ZERO;
+    }
+}
