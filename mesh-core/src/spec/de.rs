@@ -122,9 +122,8 @@ impl<'de> Deserializer<'de> for &'de Node {
             Some("false" | "no" | "off" | "n") => Some("did you mean `false`?"),
             _ => None,
         };
-        self.visit(visitor).map_err(|invalid| {
-            advise(invalid, meant.is_some(), meant.unwrap_or_default()).at(self)
-        })
+        self.visit(visitor)
+            .map_err(|invalid| advise(invalid, meant.is_some(), meant.unwrap_or_default()).at(self))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
@@ -169,7 +168,9 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, Invalid> {
         match name {
-            place::NAME => visitor.visit_seq(Place::new(self, self.position, self.source.as_deref())),
+            place::NAME => {
+                visitor.visit_seq(Place::new(self, self.position, self.source.as_deref()))
+            }
             _ => visitor.visit_newtype_struct(self),
         }
         .map_err(|invalid| invalid.at(self))
@@ -186,11 +187,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         })
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Invalid> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Invalid> {
         self.deserialize_any(visitor)
     }
 
@@ -289,7 +286,10 @@ pub(super) fn second_key((first, settings): &(Key, Node), second: &Key) -> Inval
     advise(
         invalid,
         settings.is_null(),
-        &format!("indent the settings of `{}` further than its name", first.name),
+        &format!(
+            "indent the settings of `{}` further than its name",
+            first.name
+        ),
     )
 }
 
@@ -333,7 +333,8 @@ impl<'de> de::MapAccess<'de> for &mut Entries<'de> {
         let Some((key, _)) = self.value else {
             return Ok(None);
         };
-        seed.deserialize(Name(&key.name, key.position)).map(Some)
+        seed.deserialize(Name(&key.name, key.position))
+            .map(Some)
             .map_err(|invalid| invalid.at_position(key.position))
     }
 
@@ -396,10 +397,16 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
 
     fn unit_variant(self) -> Result<(), Invalid> {
         let content = self.content();
-        if content.is_null() || matches!(&content.value, Value::Mapping(entries) if entries.is_empty()) {
+        if content.is_null()
+            || matches!(&content.value, Value::Mapping(entries) if entries.is_empty())
+        {
             return Ok(());
         }
-        let message = format!("`{}` takes no settings, found {}", self.name, content.describe());
+        let message = format!(
+            "`{}` takes no settings, found {}",
+            self.name,
+            content.describe()
+        );
         Err(self.place(Invalid::new(message)))
     }
 

@@ -112,7 +112,9 @@ fn conceal(message: &mut String, node: &Node) {
         (Value::Sequence(items), _) => items.iter().for_each(|item| conceal(message, item)),
         (Value::Mapping(entries), _) => entries.iter().for_each(|(_, node)| conceal(message, node)),
         (Value::String(secret), Some(source)) => replace_word(message, secret, source),
-        (Value::Integer(secret), Some(source)) => replace_word(message, &secret.to_string(), source),
+        (Value::Integer(secret), Some(source)) => {
+            replace_word(message, &secret.to_string(), source)
+        }
         (Value::Float(secret), Some(source)) => {
             replace_word(message, &secret.to_string(), source);
             replace_word(message, &format!("{secret:?}"), source);

@@ -42,9 +42,13 @@ impl LayerSpec {
                 }
             }
             _ => {
-                let fault =
-                    Invalid::new(format!("expected a list of layers, found {}", list.describe()))
-                        .with_suggestion("write each layer as an entry of its own: `- name` or `- name: settings`");
+                let fault = Invalid::new(format!(
+                    "expected a list of layers, found {}",
+                    list.describe()
+                ))
+                .with_suggestion(
+                    "write each layer as an entry of its own: `- name` or `- name: settings`",
+                );
                 faults.push(fault.at(list));
             }
         }
@@ -73,7 +77,8 @@ impl LayerSpec {
         let path = format!("{path}.{name}");
         let mut take = |key: &str| settings.remove(key);
         let id = take("id").and_then(|entry| noted(read_id(&entry), &entry, &path, faults));
-        let shadow = take("shadow").and_then(|entry| noted(read_shadow(&entry), &entry, &path, faults));
+        let shadow =
+            take("shadow").and_then(|entry| noted(read_shadow(&entry), &entry, &path, faults));
         Ok(Self {
             name: name.clone(),
             settings,

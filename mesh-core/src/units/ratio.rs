@@ -92,7 +92,8 @@ fn leniently(text: &str) -> Option<Ratio> {
             let (decimal, "") = Decimal::split(&text)? else {
                 return None;
             };
-            Ratio::from_ppm(u32::try_from(decimal.times(1_000_000)?).ok()?).or_else(|| percent(&text))
+            Ratio::from_ppm(u32::try_from(decimal.times(1_000_000)?).ok()?)
+                .or_else(|| percent(&text))
         }
         None => percent(&text),
     }
