@@ -95,6 +95,10 @@ impl Acceptor {
     /// Waits for the next connection. `None` when the drain has started and the connections that the kernel had queued
     /// until then have been given; the socket is closed by then. Cancellation by drop loses no connection.
     ///
+    /// A connection whose handshake ends in the instant between the last look and the close is reset by the kernel. Where
+    /// another socket of the group (of a worker that is a moment behind, or of the next process) still listens,
+    /// `net.ipv4.tcp_migrate_req=1` moves it there.
+    ///
     /// An error of one connection (it was reset before it was accepted) is passed over. When file descriptors or memory
     /// run out, it pauses from 5 ms, doubling up to 1 s, and logs at most once per second.
     ///

@@ -79,7 +79,9 @@ impl Connector {
         } else {
             TcpSocket::new_v6()?
         };
-        socket.set_nodelay(self.nodelay)?;
+        if self.nodelay {
+            socket.set_nodelay(true)?;
+        }
         set_keep_alive(&socket, self.keep_alive)?;
         let stream = socket.connect(address).await?;
         if is_self_connected(&stream, address)? {

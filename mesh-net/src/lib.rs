@@ -49,10 +49,10 @@
 //! | `dual_stack` | off: `[::]` is IPv6 only | [`ListenOptions`] |
 //!
 //! # What it costs
-//! - A connection accepted: one system call, since its options are inherited from the listener (and `getsockname` where
-//!   that is bound to all addresses); one reference count and one atomic addition for its guard.
+//! - A connection accepted: `accept4` and tokio's `epoll_ctl`, since its options are inherited from the listener (and
+//!   `getsockname` where that is bound to all addresses); a reference count and an atomic addition for its guard.
 //! - Detection: one read of at most 24 bytes into the future itself, no allocation; then one comparison per read.
-//! - A connection made: `socket`, `connect`, four options, `getsockname`, one timer.
+//! - A connection made: `socket`, four options, `connect`, `epoll_ctl`, `getsockopt`, `getsockname`; one timer.
 //! - A drain that has not started: one atomic load where [`Watch::is_draining`] is asked, one list entry per waiter.
 //!
 //! # What is where

@@ -106,7 +106,9 @@ impl ListenOptions {
         if address.is_ipv6() {
             socket.set_only_v6(!self.dual_stack)?;
         }
-        socket.set_tcp_nodelay(self.nodelay)?;
+        if self.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
         set_keep_alive(&socket, self.keep_alive)?;
         if shared {
             socket.set_reuse_port(true)?;
