@@ -117,10 +117,7 @@ impl Acceptor {
         // The last ones come without waiting; other tasks of the worker have their turns in between.
         tokio::task::consume_budget().await;
         match self.queued() {
-            Some((stream, peer)) => {
-                let stream = TcpStream::from_std(stream)?;
-                Ok(Some(self.accepted(stream, peer)))
-            }
+            Some((stream, peer)) => Ok(Some(self.accepted(stream, peer))),
             None => {
                 self.source = Source::Closed;
                 Ok(None)
@@ -138,18 +135,19 @@ impl Acceptor {
         Ok(())
     }
 
-    fn queued(&mut self) -> Option<(std::net::TcpStream, SocketAddr)> {
+    fn queued(&mut self) -> Option<(TcpStream, SocketAddr)> {
         let Source::Closing { listener, left } = &mut self.source else {
             return None;
         };
         while *left > 0 {
             *left -= 1;
-            match listener.accept() {
-                Ok((stream, peer)) if stream.set_nonblocking(true).is_ok() => {
-                    return Some((stream, peer));
-                }
-                Ok(_) => {}
-                Err(error) if matches!(Fault::of(&error), Fault::Connection) => {}
+            let accepted = listener.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if Fault::of(&error) == Fault::Connection => {}
                 // Nothing left, or nothing to be had.
                 Err(_) => return None,
             }
@@ -232,7 +230,7 @@ async fn next<C>(
 enum Fault {
     /// Of the connection that was next; the one behind it may be good.
     Connection,
-    /// The process or the host has run out of something; the same call may succeed later.
+    /// The process or the host has run out of something (`ENOSPC`: of places in epoll); the same call may succeed later.
     Resources,
     /// Of the socket itself.
     Listener,
@@ -243,7 +241,9 @@ impl Fault {
     /// for them to be treated like `EAGAIN`. `EPERM` is a firewall's refusal.
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Resources,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
+                Self::Resources
+            }
             Some(
                 libc::ECONNABORTED
                 | libc::ECONNRESET

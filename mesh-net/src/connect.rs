@@ -141,7 +141,9 @@ pub enum ConnectErrorKind {
 impl ConnectErrorKind {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => return Self::Local,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
+                return Self::Local;
+            }
             Some(libc::EHOSTDOWN) => return Self::Unreachable,
             _ => {}
         }
@@ -185,6 +187,7 @@ mod tests {
             libc::ENFILE,
             libc::ENOBUFS,
             libc::ENOMEM,
+            libc::ENOSPC,
             libc::EADDRNOTAVAIL,
         ] {
             assert_eq!(kind(code), ConnectErrorKind::Local);
