@@ -49,12 +49,7 @@ impl Invalid {
             message.truncate(end);
             suggestion
         });
-        Self {
-            position: Position::UNKNOWN,
-            path: String::new(),
-            message,
-            suggestion,
-        }
+        Self { position: Position::UNKNOWN, path: String::new(), message, suggestion }
     }
 
     /// Adds what to do about it.
@@ -113,7 +108,7 @@ fn conceal(message: &mut String, node: &Node) {
         (Value::Mapping(entries), _) => entries.iter().for_each(|(_, node)| conceal(message, node)),
         (Value::String(secret), Some(source)) => replace_word(message, secret, source),
         (Value::Integer(secret), Some(source)) => {
-            replace_word(message, &secret.to_string(), source)
+            replace_word(message, &secret.to_string(), source);
         }
         (Value::Float(secret), Some(source)) => {
             replace_word(message, &secret.to_string(), source);
@@ -192,11 +187,7 @@ impl de::Error for Invalid {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}",
-            in_words(&expected.to_string()),
-            found_in_words(found)
-        ))
+        Self::new(format!("expected {}, found {}", in_words(&expected.to_string()), found_in_words(found)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -313,10 +304,7 @@ fn found_in_words(found: de::Unexpected<'_>) -> String {
 /// ```
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let fold = |text: &str| -> Vec<char> {
-        text.chars()
-            .flat_map(char::to_lowercase)
-            .map(|c| if c == '-' { '_' } else { c })
-            .collect()
+        text.chars().flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
     };
     let name = fold(name);
     let allowed = if name.len() <= 4 { 1 } else { 2 };

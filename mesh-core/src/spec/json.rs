@@ -19,10 +19,7 @@ impl From<Json> for Node {
             Json::String(text) => Value::String(text),
             Json::Array(items) => Value::Sequence(items.into_iter().map(Node::from).collect()),
             Json::Object(entries) => Value::Mapping(
-                entries
-                    .into_iter()
-                    .map(|(name, json)| (Key::new(name, Position::UNKNOWN), Node::from(json)))
-                    .collect(),
+                entries.into_iter().map(|(name, json)| (Key::new(name, Position::UNKNOWN), Node::from(json))).collect(),
             ),
         };
         Node::new(value, Position::UNKNOWN)
@@ -41,16 +38,15 @@ impl Node {
         match &self.value {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
-            Value::Integer(value) => serde_json::Number::from_i128(*value)
-                .map_or_else(|| Json::String(value.to_string()), Json::Number),
-            Value::Float(value) => serde_json::Number::from_f64(*value)
-                .map_or_else(|| Json::String(value.to_string()), Json::Number),
+            Value::Integer(value) => {
+                serde_json::Number::from_i128(*value).map_or_else(|| Json::String(value.to_string()), Json::Number)
+            }
+            Value::Float(value) => {
+                serde_json::Number::from_f64(*value).map_or_else(|| Json::String(value.to_string()), Json::Number)
+            }
             Value::String(text) => Json::String(text.clone()),
             Value::Sequence(items) => items.iter().map(Node::to_json).collect(),
-            Value::Mapping(entries) => entries
-                .iter()
-                .map(|(key, node)| (key.name.clone(), node.to_json()))
-                .collect(),
+            Value::Mapping(entries) => entries.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect(),
         }
     }
 }

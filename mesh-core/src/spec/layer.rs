@@ -42,13 +42,8 @@ impl LayerSpec {
                 }
             }
             _ => {
-                let fault = Invalid::new(format!(
-                    "expected a list of layers, found {}",
-                    list.describe()
-                ))
-                .with_suggestion(
-                    "write each layer as an entry of its own: `- name` or `- name: settings`",
-                );
+                let fault = Invalid::new(format!("expected a list of layers, found {}", list.describe()))
+                    .with_suggestion("write each layer as an entry of its own: `- name` or `- name: settings`");
                 faults.push(fault.at(list));
             }
         }
@@ -77,27 +72,13 @@ impl LayerSpec {
         let path = format!("{path}.{name}");
         let mut take = |key: &str| settings.remove(key);
         let id = take("id").and_then(|entry| noted(read_id(&entry), &entry, &path, faults));
-        let shadow =
-            take("shadow").and_then(|entry| noted(read_shadow(&entry), &entry, &path, faults));
-        Ok(Self {
-            name: name.clone(),
-            settings,
-            id,
-            shadow: shadow.unwrap_or(false),
-            position,
-            path,
-        })
+        let shadow = take("shadow").and_then(|entry| noted(read_shadow(&entry), &entry, &path, faults));
+        Ok(Self { name: name.clone(), settings, id, shadow: shadow.unwrap_or(false), position, path })
     }
 }
 
-fn noted<T>(
-    read: Result<T, Invalid>,
-    (key, node): &(Key, Node),
-    path: &str,
-    faults: &mut Vec<Invalid>,
-) -> Option<T> {
-    read.map_err(|fault| faults.push(fault.at(node).in_path(&key.name).in_path(path)))
-        .ok()
+fn noted<T>(read: Result<T, Invalid>, (key, node): &(Key, Node), path: &str, faults: &mut Vec<Invalid>) -> Option<T> {
+    read.map_err(|fault| faults.push(fault.at(node).in_path(&key.name).in_path(path))).ok()
 }
 
 fn read_id((_, node): &(Key, Node)) -> Result<String, Invalid> {

@@ -39,6 +39,7 @@ mod node;
 mod place;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 pub use self::invalid::{Invalid, nearest};

@@ -40,7 +40,7 @@ impl fmt::Display for Position {
 /// Two nodes are equal when their values are, wherever they were written: that tells whether a
 /// reload changed the settings of a layer. `Debug` and `Serialize` show the
 /// [source](Self::source) of a value in its place, so what came from the environment stays secret.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Node {
     /// What was written.
     pub value: Value,
@@ -52,9 +52,10 @@ pub struct Node {
 
 /// What a [`Node`] holds: the types of JSON, with whole numbers told from others and the order of
 /// keys kept.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub enum Value {
     /// Nothing: `null`, `~`, or a key without a value.
+    #[default]
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -82,10 +83,7 @@ pub struct Key {
 impl Key {
     /// The key `name`, written at `position`.
     pub fn new(name: impl Into<String>, position: Position) -> Self {
-        Self {
-            name: name.into(),
-            position,
-        }
+        Self { name: name.into(), position }
     }
 }
 
@@ -98,11 +96,7 @@ impl PartialEq for Key {
 impl Node {
     /// A node without a source.
     pub fn new(value: Value, position: Position) -> Self {
-        Self {
-            value,
-            position,
-            source: None,
-        }
+        Self { value, position, source: None }
     }
 
     /// A mapping without keys: the settings of a layer that is only named.
@@ -112,10 +106,7 @@ impl Node {
 
     /// The value of `key`, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries()
-            .iter()
-            .find(|(known, _)| known.name == key)
-            .map(|(_, node)| node)
+        self.entries().iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
     }
 
     /// Takes `key` and its value out, if this is a mapping that has it.
@@ -186,9 +177,7 @@ impl Node {
             Value::Bool(value) => format!("`{}`", shown(value)),
             Value::Integer(value) => format!("the number `{}`", shown(value)),
             Value::Float(value) => format!("the number `{}`", shown(&format!("{value:?}"))),
-            Value::String(text) if text.is_empty() && self.source.is_none() => {
-                "an empty text".to_owned()
-            }
+            Value::String(text) if text.is_empty() && self.source.is_none() => "an empty text".to_owned(),
             Value::String(text) => format!("text `{}`", shown(text)),
             Value::Sequence(_) => "a list".to_owned(),
             Value::Mapping(_) => "a mapping".to_owned(),
@@ -286,10 +275,9 @@ impl fmt::Debug for Value {
             Self::Float(value) => value.fmt(f),
             Self::String(text) => text.fmt(f),
             Self::Sequence(items) => f.debug_list().entries(items).finish(),
-            Self::Mapping(entries) => f
-                .debug_map()
-                .entries(entries.iter().map(|(key, node)| (&key.name, node)))
-                .finish(),
+            Self::Mapping(entries) => {
+                f.debug_map().entries(entries.iter().map(|(key, node)| (&key.name, node))).finish()
+            }
         }
     }
 }

@@ -190,11 +190,7 @@ impl<'de> de::Visitor<'de> for NodeVisitor {
         let position = next_position(&mut place)?;
         let Content(value) = place.next_element()?.ok_or_else(incomplete)?;
         let source: String = place.next_element()?.ok_or_else(incomplete)?;
-        Ok(Node {
-            value,
-            position,
-            source: (!source.is_empty()).then_some(source),
-        })
+        Ok(Node { value, position, source: (!source.is_empty()).then_some(source) })
     }
 }
 
@@ -305,10 +301,7 @@ impl<'de, D> Place<'de, D> {
 impl<'de, D: Deserializer<'de, Error = Invalid>> de::SeqAccess<'de> for Place<'de, D> {
     type Error = Invalid;
 
-    fn next_element_seed<T: de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Invalid> {
+    fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Invalid> {
         let step = self.step;
         self.step += 1;
         if let Some(part) = self.parts.get(step) {

@@ -166,10 +166,7 @@ pub(super) mod duration {
         ///
         /// # Errors
         /// Those of the serializer.
-        pub fn serialize<S: Serializer>(
-            value: &Option<Duration>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
+        pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
             match value {
                 Some(value) => super::serialize(value, serializer),
                 None => serializer.serialize_none(),
@@ -180,9 +177,7 @@ pub(super) mod duration {
         ///
         /// # Errors
         /// Those of [`duration::deserialize`](super::deserialize).
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Duration>, D::Error> {
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
             deserializer.deserialize_option(OptionVisitor)
         }
 

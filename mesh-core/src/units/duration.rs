@@ -81,9 +81,7 @@ pub(super) fn strict(text: &str) -> Option<u64> {
     let mut rest = text;
     loop {
         let (number, after) = split_number(rest)?;
-        let end = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
+        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (name, after) = after.split_at(end);
         // The iterator goes on from unit to unit: a unit out of order or repeated is not found.
         let (_, nanos) = units.find(|(unit, _)| *unit == name)?;
@@ -103,9 +101,7 @@ pub(super) fn lenient(text: &str) -> Option<Duration> {
     let mut rest = text.as_str();
     loop {
         let (number, after) = Decimal::split(rest)?;
-        let end = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
+        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (name, after) = after.split_at(end);
         total = total.checked_add(number.times(unit_of(name)?)?)?;
         if after.is_empty() {
@@ -127,24 +123,15 @@ pub(super) fn unit_of(name: &str) -> Option<u64> {
         "nsec" | "nsecs" | "nanos" | "nanosecond" | "nanoseconds" => "ns",
         other => other,
     };
-    UNITS
-        .iter()
-        .find(|(known, _)| *known == unit)
-        .map(|(_, nanos)| *nanos)
+    UNITS.iter().find(|(known, _)| *known == unit).map(|(_, nanos)| *nanos)
 }
 
 /// Nanoseconds of a unit by its one proper name.
 pub(super) fn proper_unit(name: &str) -> Option<u64> {
-    UNITS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, nanos)| *nanos)
+    UNITS.iter().find(|(known, _)| *known == name).map(|(_, nanos)| *nanos)
 }
 
 /// The unit that is exactly this long.
 pub(super) fn unit_name(duration: Duration) -> Option<&'static str> {
-    UNITS
-        .iter()
-        .find(|(_, nanos)| u128::from(*nanos) == duration.as_nanos())
-        .map(|(name, _)| *name)
+    UNITS.iter().find(|(_, nanos)| u128::from(*nanos) == duration.as_nanos()).map(|(name, _)| *name)
 }

@@ -35,6 +35,7 @@ mod ratio;
 mod size;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 use std::fmt;
@@ -93,9 +94,7 @@ pub(crate) fn shorten(text: &str) -> String {
 
 /// Splits the ASCII digits off the start of `text`; `None` without any or beyond 64 bits.
 fn split_number(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     Some((digits.parse().ok()?, rest))
 }
@@ -110,19 +109,14 @@ impl Decimal {
     /// Splits a number such as `12`, `1.5` or `.5` off the start of `text`. Only suggestions are
     /// made of it, so numbers of more than 18 digits are simply not understood.
     fn split(text: &str) -> Option<(Self, &str)> {
-        let end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, rest) = text.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let digits = format!("{whole}{fraction}");
         if digits.is_empty() || digits.len() > 18 {
             return None;
         }
-        let decimal = Self {
-            digits: digits.parse().ok()?,
-            places: u32::try_from(fraction.len()).ok()?,
-        };
+        let decimal = Self { digits: digits.parse().ok()?, places: u32::try_from(fraction.len()).ok()? };
         Some((decimal, rest))
     }
 
@@ -130,8 +124,6 @@ impl Decimal {
     fn times(&self, factor: u64) -> Option<u64> {
         let product = u128::from(self.digits) * u128::from(factor);
         let divisor = 10_u128.pow(self.places);
-        (product % divisor == 0)
-            .then(|| u64::try_from(product / divisor).ok())
-            .flatten()
+        (product % divisor == 0).then(|| u64::try_from(product / divisor).ok()).flatten()
     }
 }

@@ -36,10 +36,7 @@ impl Rate {
 
     /// `count` times a second.
     pub const fn per_second(count: NonZeroU64) -> Self {
-        Self {
-            count,
-            per: Duration::from_secs(1),
-        }
+        Self { count, per: Duration::from_secs(1) }
     }
 
     /// How often in one [period](Self::per).
@@ -58,15 +55,11 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         strictly(text).ok_or_else(|| {
-            let zero = text
-                .split_once('/')
-                .is_some_and(|(count, _)| count.bytes().all(|c| c == b'0') && !count.is_empty());
+            let zero =
+                text.split_once('/').is_some_and(|(count, _)| count.bytes().all(|c| c == b'0') && !count.is_empty());
             if zero {
                 return UnitError {
-                    message: format!(
-                        "`{}` is not a rate: expected a count of at least 1",
-                        shorten(text)
-                    ),
+                    message: format!("`{}` is not a rate: expected a count of at least 1", shorten(text)),
                     suggestion: None,
                 };
             }

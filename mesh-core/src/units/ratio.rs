@@ -17,11 +17,7 @@ impl Ratio {
 
     /// From parts per million; `None` beyond 1 000 000.
     pub const fn from_ppm(ppm: u32) -> Option<Self> {
-        if ppm <= Self::ONE.0 {
-            Some(Self(ppm))
-        } else {
-            None
-        }
+        if ppm <= Self::ONE.0 { Some(Self(ppm)) } else { None }
     }
 
     /// From whole percent; `None` beyond 100.
@@ -92,8 +88,7 @@ fn leniently(text: &str) -> Option<Ratio> {
             let (decimal, "") = Decimal::split(&text)? else {
                 return None;
             };
-            Ratio::from_ppm(u32::try_from(decimal.times(1_000_000)?).ok()?)
-                .or_else(|| percent(&text))
+            Ratio::from_ppm(u32::try_from(decimal.times(1_000_000)?).ok()?).or_else(|| percent(&text))
         }
         None => percent(&text),
     }

@@ -66,7 +66,7 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |(_, bytes): &(&str, u64)| *bytes > 1 && self.0 != 0 && self.0 % bytes == 0;
+        let whole = |(_, bytes): &(&str, u64)| *bytes > 1 && self.0 != 0 && self.0.is_multiple_of(*bytes);
         match UNITS.iter().copied().find(whole) {
             Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
             None => write!(f, "{}", self.0),
@@ -95,8 +95,6 @@ fn leniently(text: &str) -> Option<Size> {
         "" | "byte" | "bytes" => "b",
         other => other,
     };
-    let (_, bytes) = UNITS
-        .iter()
-        .find(|(unit, _)| unit.eq_ignore_ascii_case(name))?;
+    let (_, bytes) = UNITS.iter().find(|(unit, _)| unit.eq_ignore_ascii_case(name))?;
     number.times(*bytes).map(Size)
 }

@@ -186,6 +186,12 @@ impl Gcra {
         }
     }
 
+    /// Whether a quota is in force: a load and a branch.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.slot(self.word.0.load(Ordering::Acquire)).clock.load(Ordering::Acquire) & ON != 0
+    }
+
     /// The quota in force; `None` when off.
     pub fn quota(&self) -> Option<Quota> {
         let setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,1 @@
+//! Criterion benches per layer and instruction counts of the proxy

@@ -1,0 +1,3 @@
+//! mesh: a service-mesh sidecar assembled from tower layers by a declarative spec
+
+fn main() {}

@@ -1,0 +1,320 @@
+use crate::{EndpointId, Name, Nanos, Peer, time};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// What is known of a request beside the request itself: one record, shared by all attempts to answer it. Clones are
+/// handles on the same record, so a retry above sees what a balancer below wrote.
+///
+/// Records are recycled per worker. A context without a record ([`Context::none`]) reads as empty and forgets what is
+/// written to it.
+#[derive(Default)]
+pub struct Context(Option<Arc<Record>>);
+
+#[derive(Default)]
+struct Record {
+    peer: Option<Arc<Peer>>,
+    arrived: AtomicU64,
+    deadline: AtomicU64,
+    request_ended: AtomicU64,
+    request_bytes: AtomicU64,
+    draw: AtomicU64,
+    attempts: AtomicU32,
+    tries: AtomicU32,
+    tried: [AtomicU64; 4],
+    endpoint: AtomicU64,
+    listener: AtomicU32,
+    route: AtomicU32,
+    cluster: AtomicU32,
+    trace_flags: AtomicU32,
+    trace_high: AtomicU64,
+    trace_low: AtomicU64,
+    trace_parent: AtomicU64,
+}
+
+/// The trace a request belongs to, as plain data: the encoder writes it, no header is set on the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TraceContext {
+    /// The 128-bit id of the trace; never zero.
+    pub trace_id: u128,
+    /// The id of the span that is the parent of what is called next; never zero.
+    pub span_id: u64,
+    /// The W3C trace flags; bit 0 is *sampled*.
+    pub flags: u8,
+}
+
+/// Set in `trace_flags` beside the eight bits of the flags: there is a trace.
+const TRACED: u32 = 1 << 8;
+/// How many records a thread keeps for the next requests.
+const KEPT: usize = 1024;
+
+thread_local!(static FREE: RefCell<Vec<Arc<Record>>> = const { RefCell::new(Vec::new()) });
+
+impl Context {
+    /// A context without a record.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// A fresh record for a request that arrived at `arrived`, from `peer` if that is known.
+    pub fn begin(arrived: Nanos, peer: Option<Arc<Peer>>) -> Self {
+        let mut record = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten().unwrap_or_default();
+        if let Some(record) = Arc::get_mut(&mut record) {
+            record.peer = peer;
+            *record.arrived.get_mut() = arrived.as_nanos();
+        }
+        Self(Some(record))
+    }
+
+    /// Whether there is a record behind this handle.
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// When the request arrived.
+    pub fn arrived(&self) -> Option<Nanos> {
+        self.moment(|record| &record.arrived)
+    }
+
+    /// Who sent the request; [`Peer::UNKNOWN`] where nobody said.
+    pub fn peer(&self) -> &Peer {
+        self.0.as_ref().and_then(|record| record.peer.as_deref()).unwrap_or(&Peer::UNKNOWN)
+    }
+
+    /// When an answer is no longer of use.
+    pub fn deadline(&self) -> Option<Nanos> {
+        self.moment(|record| &record.deadline)
+    }
+
+    /// Sets the deadline unless an earlier one is there already: deadlines only come nearer.
+    pub fn limit_deadline(&self, deadline: Nanos) {
+        let Some(record) = &self.0 else { return };
+        let _ = record.deadline.fetch_update(Relaxed, Relaxed, |present| {
+            (present == 0 || deadline.as_nanos() < present).then_some(deadline.as_nanos())
+        });
+    }
+
+    /// When the last byte of the request was sent on; `None` while its body is still under way.
+    pub fn request_ended(&self) -> Option<Nanos> {
+        self.moment(|record| &record.request_ended)
+    }
+
+    /// The request's body has been sent on to its end, or nobody will read it on. The first call counts.
+    pub fn end_request(&self) {
+        if let Some(record) = &self.0
+            && record.request_ended.load(Relaxed) == 0
+        {
+            record.request_ended.store(time::now().as_nanos(), Relaxed);
+        }
+    }
+
+    /// As [`Context::end_request`], for a request that came without a body: it ended when it arrived.
+    pub fn end_request_on_arrival(&self) {
+        if let Some(record) = &self.0 {
+            record.request_ended.store(record.arrived.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// Bytes of the request's body so far.
+    pub fn request_bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |record| record.request_bytes.load(Relaxed))
+    }
+
+    /// Counts bytes of the request's body. One reader writes it, so a plain store does.
+    pub fn add_request_bytes(&self, bytes: u64) {
+        if let Some(record) = &self.0 {
+            record.request_bytes.store(record.request_bytes.load(Relaxed) + bytes, Relaxed);
+        }
+    }
+
+    /// How often the request has been sent out so far; an attempt in progress counts.
+    pub fn attempts(&self) -> u32 {
+        self.0.as_ref().map_or(0, |record| record.attempts.load(Relaxed))
+    }
+
+    /// Counts an attempt and gives its number, from 1; 1 for every attempt where there is no record.
+    pub fn begin_attempt(&self) -> u32 {
+        self.0.as_ref().map_or(1, |record| record.attempts.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Whether this endpoint is among the last four that were tried.
+    pub fn tried(&self, endpoint: EndpointId) -> bool {
+        self.0.as_ref().is_some_and(|record| {
+            record.tries.load(Relaxed) != 0 && record.tried.iter().any(|tried| tried.load(Relaxed) == endpoint.get())
+        })
+    }
+
+    /// How many endpoints have been tried.
+    pub fn tries(&self) -> u32 {
+        self.0.as_ref().map_or(0, |record| record.tries.load(Relaxed))
+    }
+
+    /// A balancer's pick: remembered as tried (two hedged attempts may do so at once), and as the request's endpoint.
+    pub fn add_tried(&self, endpoint: EndpointId) {
+        if let Some(record) = &self.0 {
+            let index = record.tries.fetch_add(1, Relaxed) as usize;
+            record.tried[index % record.tried.len()].store(endpoint.get(), Relaxed);
+            record.endpoint.store(endpoint.get(), Relaxed);
+        }
+    }
+
+    /// The endpoint that was picked last.
+    pub fn endpoint(&self) -> Option<EndpointId> {
+        EndpointId::from_raw(self.0.as_ref()?.endpoint.load(Relaxed))
+    }
+
+    /// 64 random bits, drawn at the first call and the same at each later one: a weighted split stays where it fell
+    /// over all retries. Without a record each call draws anew.
+    pub fn draw(&self) -> u64 {
+        let Some(record) = &self.0 else { return fastrand::u64(1..) };
+        let drawn = fastrand::u64(1..);
+        match record.draw.compare_exchange(0, drawn, Relaxed, Relaxed) {
+            Ok(_) => drawn,
+            Err(earlier) => earlier,
+        }
+    }
+
+    /// The listener that took the request.
+    pub fn listener(&self) -> Name {
+        self.name(|record| &record.listener)
+    }
+
+    /// Written by the listener.
+    pub fn set_listener(&self, listener: Name) {
+        self.set_name(|record| &record.listener, listener);
+    }
+
+    /// The route that was chosen.
+    pub fn route(&self) -> Name {
+        self.name(|record| &record.route)
+    }
+
+    /// Written by the router.
+    pub fn set_route(&self, route: Name) {
+        self.set_name(|record| &record.route, route);
+    }
+
+    /// The cluster the request went to, the last one where a fallback chose another.
+    pub fn cluster(&self) -> Name {
+        self.name(|record| &record.cluster)
+    }
+
+    /// Written by the route's leaf.
+    pub fn set_cluster(&self, cluster: Name) {
+        self.set_name(|record| &record.cluster, cluster);
+    }
+
+    /// The trace this request belongs to.
+    pub fn trace(&self) -> Option<TraceContext> {
+        let record = self.0.as_ref()?;
+        let flags = record.trace_flags.load(Relaxed);
+        (flags & TRACED != 0).then(|| TraceContext {
+            trace_id: (u128::from(record.trace_high.load(Relaxed)) << 64) | u128::from(record.trace_low.load(Relaxed)),
+            span_id: record.trace_parent.load(Relaxed),
+            flags: flags as u8,
+        })
+    }
+
+    /// Written by the tracing layer before the request goes on.
+    pub fn set_trace(&self, trace: TraceContext) {
+        if let Some(record) = &self.0 {
+            record.trace_high.store((trace.trace_id >> 64) as u64, Relaxed);
+            record.trace_low.store(trace.trace_id as u64, Relaxed);
+            record.trace_parent.store(trace.span_id, Relaxed);
+            record.trace_flags.store(u32::from(trace.flags) | TRACED, Relaxed);
+        }
+    }
+
+    fn moment(&self, field: impl Fn(&Record) -> &AtomicU64) -> Option<Nanos> {
+        match field(self.0.as_ref()?).load(Relaxed) {
+            0 => None,
+            nanos => Some(Nanos::from_nanos(nanos)),
+        }
+    }
+
+    fn name(&self, field: impl Fn(&Record) -> &AtomicU32) -> Name {
+        self.0.as_ref().map_or(Name::NONE, |record| Name::from_number(field(record).load(Relaxed)))
+    }
+
+    fn set_name(&self, field: impl Fn(&Record) -> &AtomicU32, name: Name) {
+        if let Some(record) = &self.0 {
+            field(record).store(name.number(), Relaxed);
+        }
+    }
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Context {
+    /// The last handle gives the record back.
+    fn drop(&mut self) {
+        let Some(mut record) = self.0.take() else { return };
+        if let Some(unshared) = Arc::get_mut(&mut record) {
+            *unshared = Record::default();
+            let _ = FREE.try_with(|free| {
+                let mut free = free.borrow_mut();
+                if free.len() < KEPT {
+                    free.push(record);
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("arrived", &self.arrived())
+            .field("deadline", &self.deadline())
+            .field("listener", &self.listener())
+            .field("route", &self.route())
+            .field("cluster", &self.cluster())
+            .field("endpoint", &self.endpoint())
+            .field("attempts", &self.attempts())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_and_a_recycled_record_is_empty() {
+        let context = Context::begin(Nanos::from_nanos(5), None);
+        let below = context.clone();
+        let endpoint = EndpointId::next();
+        below.add_tried(endpoint);
+        below.set_route(Name::intern("r"));
+        assert!(context.tried(endpoint) && context.route() == Name::intern("r"));
+        assert_eq!(context.draw(), below.draw());
+        drop((context, below));
+        let next = Context::begin(Nanos::from_nanos(6), None);
+        assert_eq!((next.tries(), next.route(), next.endpoint()), (0, Name::NONE, None));
+        assert!(!next.tried(endpoint));
+    }
+
+    #[test]
+    fn deadlines_only_come_nearer() {
+        let context = Context::begin(Nanos::from_nanos(1), None);
+        context.limit_deadline(Nanos::from_nanos(100));
+        context.limit_deadline(Nanos::from_nanos(200));
+        assert_eq!(context.deadline(), Some(Nanos::from_nanos(100)));
+    }
+
+    #[test]
+    fn without_a_record_nothing_is_kept() {
+        let context = Context::none();
+        context.set_route(Name::intern("r"));
+        assert_eq!((context.route(), context.arrived(), context.begin_attempt()), (Name::NONE, None, 1));
+    }
+}

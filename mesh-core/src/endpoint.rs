@@ -1,0 +1,309 @@
+use crate::{End, Side, Ticket, Watch};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    num::NonZeroU64,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+};
+
+/// The number of an endpoint, unique for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(NonZeroU64);
+
+impl EndpointId {
+    /// The next number that was never given out.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Relaxed)).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) fn from_raw(raw: u64) -> Option<Self> {
+        NonZeroU64::new(raw).map(Self)
+    }
+}
+
+/// Where an endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// An IP address and a port: `127.0.0.1:80`, `[::1]:80`.
+    Tcp(SocketAddr),
+    /// A Unix socket: `unix:/run/app.sock`.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Tcp(address)
+    }
+}
+
+/// Not an address; says what one looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not an address: expected `IP:PORT`, `[IPv6]:PORT` or `unix:/PATH`", self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(Address::Unix(path.into())),
+            Some(_) => Err(AddressError(text.into())),
+            None => text.parse().map(Address::Tcp).map_err(|_| AddressError(text.into())),
+        }
+    }
+}
+
+/// What a discovery says of an endpoint. Its identity is the address: a target that comes back is the same endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the load beside the others; 0 gets none.
+    pub weight: u32,
+    /// The zone it stands in.
+    pub zone: Option<String>,
+    /// What else is known of it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// A target of weight 1.
+    pub fn new(address: impl Into<Address>) -> Self {
+        Self { address: address.into(), weight: 1, zone: None, metadata: BTreeMap::new() }
+    }
+
+    /// With another weight.
+    pub fn with_weight(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+}
+
+/// A reason to leave an endpoint alone. Each has one writer; the endpoint is eligible while none is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HealthFlag {
+    /// Its circuit breaker is open.
+    CircuitOpen = 1,
+    /// It stood out as bad among its peers.
+    Ejected = 1 << 1,
+    /// An active check failed.
+    CheckFailed = 1 << 2,
+    /// It has left the set and finishes what it has.
+    Draining = 1 << 3,
+    /// It asked to be left alone for a while.
+    Pushback = 1 << 4,
+}
+
+impl HealthFlag {
+    /// All of them.
+    pub const ALL: [HealthFlag; 5] = [
+        HealthFlag::CircuitOpen,
+        HealthFlag::Ejected,
+        HealthFlag::CheckFailed,
+        HealthFlag::Draining,
+        HealthFlag::Pushback,
+    ];
+
+    /// The name that `/clusters` and logs use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthFlag::CircuitOpen => "circuit_open",
+            HealthFlag::Ejected => "ejected",
+            HealthFlag::CheckFailed => "check_failed",
+            HealthFlag::Draining => "draining",
+            HealthFlag::Pushback => "pushback",
+        }
+    }
+}
+
+/// The health of an endpoint: written by breakers, ejection and checks, read by balancers.
+#[derive(Debug, Default)]
+pub struct Health {
+    flags: AtomicU32,
+}
+
+impl Health {
+    /// Whether nothing speaks against it. One load.
+    pub fn is_eligible(&self) -> bool {
+        self.flags.load(Acquire) == 0
+    }
+
+    /// Whether this reason is set.
+    pub fn has(&self, flag: HealthFlag) -> bool {
+        self.flags.load(Acquire) & flag as u32 != 0
+    }
+
+    /// Sets or clears a reason; whether that changed anything.
+    pub fn set(&self, flag: HealthFlag, on: bool) -> bool {
+        let bit = flag as u32;
+        let before = if on { self.flags.fetch_or(bit, AcqRel) } else { self.flags.fetch_and(!bit, AcqRel) };
+        (before & bit != 0) != on
+    }
+
+    /// The reasons that are set.
+    pub fn reasons(&self) -> impl Iterator<Item = HealthFlag> {
+        let flags = self.flags.load(Acquire);
+        HealthFlag::ALL.into_iter().filter(move |flag| flags & *flag as u32 != 0)
+    }
+}
+
+/// One endpoint: what is shared of it by all workers. It lives as long as a request holds it, also after it has left
+/// its set.
+///
+/// As a [`Watch`] it counts the calls in flight: a balancer opens a ticket per pick.
+pub struct Endpoint {
+    id: EndpointId,
+    target: Target,
+    state: Arc<State>,
+}
+
+/// What is written per request. 128 bytes: two endpoints never share a pair of cache lines that prefetching ties
+/// together.
+#[repr(align(128))]
+#[derive(Default)]
+struct State {
+    in_flight: AtomicU32,
+    health: Health,
+    picks: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Endpoint {
+    /// A new endpoint, with an identity of its own.
+    pub fn new(target: Target) -> Arc<Self> {
+        Self::with_id(EndpointId::next(), target)
+    }
+
+    fn with_id(id: EndpointId, target: Target) -> Arc<Self> {
+        Arc::new(Self { id, target, state: Arc::default() })
+    }
+
+    /// The same endpoint under a changed description: its number, health and counts go on.
+    pub(crate) fn retargeted(&self, target: Target) -> Arc<Self> {
+        Arc::new(Self { id: self.id, target, state: self.state.clone() })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> EndpointId {
+        self.id
+    }
+
+    /// What discovery says of it.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.target.address
+    }
+
+    /// Its share of the load beside the others.
+    pub fn weight(&self) -> u32 {
+        self.target.weight
+    }
+
+    /// Its health.
+    pub fn health(&self) -> &Health {
+        &self.state.health
+    }
+
+    /// Calls that have not ended, bodies included.
+    pub fn in_flight(&self) -> u32 {
+        self.state.in_flight.load(Relaxed)
+    }
+
+    /// How often it was picked.
+    pub fn picks(&self) -> u64 {
+        self.state.picks.load(Relaxed)
+    }
+
+    /// How many calls ended in a failure of its own.
+    pub fn failures(&self) -> u64 {
+        self.state.failures.load(Relaxed)
+    }
+
+    /// Counts a pick. The ticket ends the count in flight.
+    pub fn pick(&self) -> Ticket {
+        self.state.in_flight.fetch_add(1, Relaxed);
+        self.state.picks.fetch_add(1, Relaxed);
+        Ticket::default()
+    }
+}
+
+impl Watch for Endpoint {
+    fn on_end(&self, _: Ticket, end: &End<'_>) {
+        self.state.in_flight.fetch_sub(1, Relaxed);
+        if end.side == Side::Upstream && end.outcome.is_failure() {
+            self.state.failures.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("id", &self.id)
+            .field("address", &self.target.address)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for text in ["127.0.0.1:80", "[::1]:80", "unix:/run/app.sock"] {
+            assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(text.into()));
+        }
+        for text in ["localhost:80", "unix:app.sock", "127.0.0.1", ""] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn health_is_the_absence_of_reasons() {
+        let health = Health::default();
+        assert!(health.is_eligible());
+        assert!(health.set(HealthFlag::Ejected, true) && !health.set(HealthFlag::Ejected, true));
+        health.set(HealthFlag::CircuitOpen, true);
+        assert_eq!(health.reasons().collect::<Vec<_>>(), [HealthFlag::CircuitOpen, HealthFlag::Ejected]);
+        health.set(HealthFlag::Ejected, false);
+        assert!(!health.is_eligible());
+        assert!(health.set(HealthFlag::CircuitOpen, false) && health.is_eligible());
+    }
+}

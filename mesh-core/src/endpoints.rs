@@ -1,0 +1,265 @@
+use crate::{Address, Endpoint, EndpointId, Nanos, Target, time};
+use arc_swap::ArcSwap;
+use futures_core::Stream;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A change of what discovery knows. Streams of these are what discovery is to the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// All targets there are, in place of all there were.
+    Set(Vec<Target>),
+    /// Some are new or changed, some are gone.
+    Change {
+        /// New ones, and changed ones by their address.
+        upsert: Vec<Target>,
+        /// Those that are gone.
+        remove: Vec<Address>,
+    },
+}
+
+/// One state of a set of endpoints. Immutable; a request keeps the one it began with.
+#[derive(Debug, Default)]
+pub struct EndpointSet {
+    version: u64,
+    resolved: bool,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl EndpointSet {
+    /// Grows with every change of the set.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether discovery has said anything yet.
+    pub fn is_resolved(&self) -> bool {
+        self.resolved
+    }
+
+    /// All endpoints, also those that are not eligible at the moment, in the order discovery gave.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+}
+
+/// How long the state of an endpoint is kept after it left: discovery flaps, endpoints need not forget.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// After a change, further ones are gathered for this long.
+const COALESCED: Duration = Duration::from_millis(10);
+
+/// A set of endpoints that changes. Clones share it.
+#[derive(Clone)]
+pub struct Endpoints {
+    set: Arc<ArcSwap<EndpointSet>>,
+}
+
+impl Endpoints {
+    /// The set that a stream of updates describes, and the driver that keeps it up to date: a future that somebody
+    /// must run. Without its driver the last good set stays.
+    pub fn new<S>(updates: S) -> (Self, EndpointsDriver<S>)
+    where
+        S: Stream<Item = Update>,
+    {
+        let endpoints = Self { set: Arc::default() };
+        let driver = EndpointsDriver {
+            updates: Box::pin(updates),
+            members: Members::default(),
+            endpoints: endpoints.clone(),
+            coalescing: None,
+            dirty: false,
+        };
+        (endpoints, driver)
+    }
+
+    /// A set that never changes.
+    pub fn fixed(targets: impl IntoIterator<Item = Target>) -> Self {
+        let mut members = Members::default();
+        members.apply(Update::Set(targets.into_iter().collect()));
+        Self { set: Arc::new(ArcSwap::from_pointee(members.publish(1))) }
+    }
+
+    /// The present set. For a place that asks per request, keep an `arc_swap::Cache` of [`Endpoints::source`].
+    pub fn load(&self) -> Arc<EndpointSet> {
+        self.set.load_full()
+    }
+
+    /// Where the present set is to be read.
+    pub fn source(&self) -> &Arc<ArcSwap<EndpointSet>> {
+        &self.set
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.load(), f)
+    }
+}
+
+/// What is known of the members of a set, and for a while of those that have left.
+#[derive(Default)]
+struct Members {
+    /// In the order discovery gave; found by address through `places`.
+    order: Vec<Target>,
+    places: HashMap<Address, usize>,
+    known: HashMap<Address, Known>,
+}
+
+struct Known {
+    endpoint: Arc<Endpoint>,
+    left: Option<Nanos>,
+}
+
+impl Members {
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Set(targets) => {
+                self.order.clear();
+                self.places.clear();
+                targets.into_iter().for_each(|target| self.upsert(target));
+            }
+            Update::Change { upsert, remove } => {
+                let gone: HashSet<Address> = remove.into_iter().collect();
+                if !gone.is_empty() {
+                    self.order.retain(|target| !gone.contains(&target.address));
+                    let places = self.order.iter().enumerate();
+                    self.places = places.map(|(place, target)| (target.address.clone(), place)).collect();
+                }
+                upsert.into_iter().for_each(|target| self.upsert(target));
+            }
+        }
+    }
+
+    fn upsert(&mut self, target: Target) {
+        match self.places.get(&target.address) {
+            Some(place) => self.order[*place] = target,
+            None => {
+                self.places.insert(target.address.clone(), self.order.len());
+                self.order.push(target);
+            }
+        }
+    }
+
+    /// The set as it is now. An endpoint whose target is unchanged stays the same one, also after it was away.
+    fn publish(&mut self, version: u64) -> EndpointSet {
+        let now = time::now();
+        let endpoints: Vec<_> = self.order.iter().map(|target| enter(&mut self.known, target)).collect();
+        let present: HashSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id()).collect();
+        self.known.retain(|_, known| {
+            if present.contains(&known.endpoint.id()) {
+                return true;
+            }
+            now.since(*known.left.get_or_insert(now)) < REMEMBERED
+        });
+        EndpointSet { version, resolved: true, endpoints }
+    }
+}
+
+fn enter(known: &mut HashMap<Address, Known>, target: &Target) -> Arc<Endpoint> {
+    match known.get_mut(&target.address) {
+        Some(known) => {
+            if known.endpoint.target() != target {
+                known.endpoint = known.endpoint.retargeted(target.clone());
+            }
+            known.left = None;
+            known.endpoint.clone()
+        }
+        None => {
+            let endpoint = Endpoint::new(target.clone());
+            known.insert(target.address.clone(), Known { endpoint: endpoint.clone(), left: None });
+            endpoint
+        }
+    }
+}
+
+/// Keeps an [`Endpoints`] up to date for as long as it is polled; ends when the stream of updates does. Dropping it
+/// leaves the last set in place.
+pub struct EndpointsDriver<S> {
+    updates: Pin<Box<S>>,
+    members: Members,
+    endpoints: Endpoints,
+    coalescing: Option<time::Sleep>,
+    dirty: bool,
+}
+
+impl<S: Stream<Item = Update>> EndpointsDriver<S> {
+    fn publish(&mut self) {
+        let version = self.endpoints.set.load().version + 1;
+        self.endpoints.set.store(Arc::new(self.members.publish(version)));
+        self.dirty = false;
+    }
+
+    /// Spawns it on the present tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn(self) -> DriverHandle
+    where
+        S: Send + 'static,
+    {
+        DriverHandle(tokio::spawn(self).abort_handle())
+    }
+}
+
+impl<S: Stream<Item = Update>> Future for EndpointsDriver<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let me = &mut *self;
+        let ended = loop {
+            match me.updates.as_mut().poll_next(cx) {
+                Poll::Ready(Some(update)) => {
+                    me.members.apply(update);
+                    me.dirty = true;
+                }
+                Poll::Ready(None) => break true,
+                Poll::Pending => break false,
+            }
+        };
+        // the first change at once, those that follow it closely together
+        if me.dirty && (ended || me.coalescing.is_none()) {
+            me.publish();
+            me.coalescing = (!ended).then(|| time::sleep(COALESCED));
+        }
+        if ended {
+            return Poll::Ready(());
+        }
+        while let Some(window) = &mut me.coalescing {
+            if Pin::new(window).poll(cx).is_pending() {
+                break;
+            }
+            me.coalescing = None;
+            if me.dirty {
+                me.publish();
+                me.coalescing = Some(time::sleep(COALESCED));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<S> fmt::Debug for EndpointsDriver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointsDriver").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+/// A spawned driver; dropping the handle stops it.
+#[derive(Debug)]
+pub struct DriverHandle(tokio::task::AbortHandle);
+
+impl Drop for DriverHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+use std::{collections::VecDeque, sync::Mutex, task::Waker};
+
+/// A stream fed by hand.
+#[derive(Clone, Default)]
+struct Feed(Arc<Mutex<(VecDeque<Option<Update>>, Option<Waker>)>>);
+
+impl Feed {
+    fn send(&self, update: Option<Update>) {
+        let mut inner = self.0.lock().unwrap();
+        inner.0.push_back(update);
+        if let Some(waker) = inner.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Stream for Feed {
+    type Item = Update;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Update>> {
+        let mut inner = self.0.lock().unwrap();
+        match inner.0.pop_front() {
+            Some(update) => Poll::Ready(update),
+            None => {
+                inner.1 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn target(port: u16) -> Target {
+    Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn addresses(endpoints: &Endpoints) -> Vec<String> {
+    endpoints.load().endpoints().iter().map(|endpoint| endpoint.address().to_string()).collect()
+}
+
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_change_comes_at_once_and_later_ones_together() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    assert!(!endpoints.load().is_resolved());
+    let _driver = driver.spawn();
+    feed.send(Some(Update::Set(vec![target(1)])));
+    tokio::task::yield_now().await;
+    assert_eq!(addresses(&endpoints), ["127.0.0.1:1"]);
+    for port in 2..50 {
+        feed.send(Some(Update::Change { upsert: vec![target(port)], remove: vec![] }));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(endpoints.load().version(), 1, "still gathering");
+    settle().await;
+    assert_eq!((endpoints.load().version(), addresses(&endpoints).len()), (2, 49));
+}
+
+#[tokio::test(start_paused = true)]
+async fn identity_survives_a_flap_and_a_change_of_weight_but_not_a_minute() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    let _driver = driver.spawn();
+    let send = async |targets: Vec<Target>| {
+        feed.send(Some(Update::Set(targets)));
+        settle().await;
+        endpoints.load().endpoints().first().map(|endpoint| endpoint.id())
+    };
+    let first = send(vec![target(1)]).await;
+    endpoints.load().endpoints()[0].pick();
+    assert_eq!(send(vec![]).await, None);
+    assert_eq!(send(vec![target(1).with_weight(3)]).await, first);
+    assert_eq!((endpoints.load().endpoints()[0].in_flight(), endpoints.load().endpoints()[0].weight()), (1, 3));
+    assert_eq!(send(vec![]).await, None);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(send(vec![]).await, None);
+    assert_ne!(send(vec![target(1)]).await, first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_set_stays_when_the_driver_is_gone() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    let handle = driver.spawn();
+    feed.send(Some(Update::Set(vec![target(1), target(2), target(1)])));
+    settle().await;
+    drop(handle);
+    settle().await;
+    feed.send(Some(Update::Set(vec![])));
+    settle().await;
+    assert_eq!(addresses(&endpoints), ["127.0.0.1:1", "127.0.0.1:2"], "duplicates count once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_stream_publishes_what_it_gathered() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    feed.send(Some(Update::Set(vec![target(1)])));
+    feed.send(Some(Update::Change { upsert: vec![target(2)], remove: vec![target(1).address] }));
+    feed.send(None);
+    driver.await;
+    assert_eq!(addresses(&endpoints), ["127.0.0.1:2"]);
+}

@@ -1,0 +1,445 @@
+use crate::{At, Code, Context, End, Head, Hears, Name, Outcome, Rejection, Side, Ticket, Verdict, Watch, time};
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Cx, Poll},
+    time::Duration,
+};
+
+/// A ticket in a list: the number of its gate in its owner, and what the gate keeps. [`ENDED`]: it has ended.
+pub(crate) type Slot = (u32, Ticket);
+pub(crate) const ENDED: u32 = u32::MAX;
+
+/// Whoever gave out tickets: one watcher, or a whole run of gates. One virtual call per owner, not per gate.
+pub(crate) trait Owner: Send + Sync {
+    /// Tells the head to those that hear it, ends what ends here (the slot is marked [`ENDED`]).
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>);
+    /// Ends these tickets. A watcher that panics is reported, the others hear their end all the same.
+    fn finish(&self, slots: &[Slot], end: &End<'_>);
+    /// Whether any ticket has a longest hold.
+    fn has_longest_hold(&self) -> bool;
+    /// The longest hold of this gate's tickets.
+    fn longest_hold(&self, gate: u32) -> Option<Duration>;
+}
+
+impl<W: Watch> Owner for W {
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) {
+        let hears = self.hears();
+        for (gate, ticket) in slots {
+            if hears != Hears::End {
+                self.on_response(ticket, head);
+            }
+            if hears == Hears::Response {
+                *gate = ENDED;
+                guarded(|| Name::NONE, || self.on_end(*ticket, end));
+            }
+        }
+    }
+
+    fn finish(&self, slots: &[Slot], end: &End<'_>) {
+        for (gate, ticket) in slots {
+            if *gate != ENDED {
+                guarded(|| Name::NONE, || self.on_end(*ticket, end));
+            }
+        }
+    }
+
+    fn has_longest_hold(&self) -> bool {
+        Watch::longest_hold(self).is_some()
+    }
+
+    fn longest_hold(&self, _: u32) -> Option<Duration> {
+        Watch::longest_hold(self)
+    }
+}
+
+/// Tells a watcher something. Ends are told in destructors, often while a panic is under way already: a second one
+/// would end the process and take the other tickets with it, so it is caught and reported.
+pub(crate) fn guarded(layer: impl FnOnce() -> Name, tell: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
+        let layer = layer().as_str();
+        tracing::error!(layer, "a layer panicked when it was told how a request ended");
+    }
+}
+
+/// What a response's head said.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    outcome: Option<Outcome>,
+    side: Side,
+    code: Code,
+}
+
+impl Seen {
+    pub(crate) fn of(head: &dyn Head) -> Self {
+        Self { outcome: head.outcome(), side: head.side(), code: head.code() }
+    }
+
+    /// The verdict if the call ends here; a head that could not tell counts as `or`.
+    fn verdict(self, or: Outcome) -> Verdict {
+        Verdict { outcome: self.outcome.unwrap_or(or), side: self.side, code: self.code }
+    }
+}
+
+/// Something that goes on while a body does, and may end it: total and idle timeouts, throttles, injected resets.
+pub trait Tap: Send + Sync {
+    /// Before each frame. `Ready(Ok)`: go on. `Pending`: wait (a throttle). `Ready(Err)`: the body is cut off.
+    fn poll_frame(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Rejection>>;
+    /// While the body has nothing to give: ready when its time has run out.
+    fn poll_idle(&mut self, cx: &mut Cx<'_>) -> Poll<Rejection>;
+}
+
+/// All that is open on a response: tickets, what the head said, taps. One pointer to a list that is recycled per
+/// worker; empty where nobody listens.
+///
+/// Who writes or reads the body calls [`Guards::end`] or [`Guards::end_well`]. Dropped without it, a head that had
+/// failed is a failure (a retry throws such a response away); anything else is what [`drop_as`](crate::drop_as)
+/// says, else *cancelled*.
+#[derive(Default)]
+pub struct Guards(Option<Box<List>>);
+
+#[derive(Default)]
+struct List {
+    context: Context,
+    /// Innermost first; with the number of its tickets.
+    owners: Vec<(Arc<dyn Owner>, u32)>,
+    tickets: Vec<Slot>,
+    seen: Option<Seen>,
+    bytes: u64,
+    taps: Vec<Box<dyn Tap>>,
+    held: Vec<Held>,
+    shadows: Vec<Name>,
+}
+
+/// A ticket with a longest hold.
+struct Held {
+    owner: Arc<dyn Owner>,
+    slot: Slot,
+    until: time::Sleep,
+}
+
+/// How many lists a thread keeps for the next requests.
+const KEPT: usize = 1024;
+thread_local!(static FREE: RefCell<Vec<Box<List>>> = const { RefCell::new(Vec::new()) });
+
+impl Guards {
+    /// Nothing is open.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Adds a tap.
+    pub fn tap(&mut self, tap: Box<dyn Tap>) {
+        self.list().taps.push(tap);
+    }
+
+    /// Counts bytes of the body that were handed on.
+    pub fn add_bytes(&mut self, bytes: usize) {
+        if let Some(list) = &mut self.0 {
+            list.bytes += bytes as u64;
+        }
+    }
+
+    /// Asks the taps before a frame is taken from the body. `Ready(Some)`: the body is cut off.
+    pub fn poll_frame(&mut self, cx: &mut Cx<'_>) -> Poll<Option<Rejection>> {
+        let Some(list) = &mut self.0 else { return Poll::Ready(None) };
+        for tap in &mut list.taps {
+            match tap.poll_frame(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(rejection)) => return Poll::Ready(Some(rejection)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Asks the taps and the longest holds while the body has nothing to give. `Some`: the body is cut off.
+    pub fn poll_idle(&mut self, cx: &mut Cx<'_>) -> Option<Rejection> {
+        let list = self.0.as_mut()?;
+        list.release_held(cx);
+        list.taps.iter_mut().find_map(|tap| match tap.poll_idle(cx) {
+            Poll::Ready(rejection) => Some(rejection),
+            Poll::Pending => None,
+        })
+    }
+
+    /// What the head said of the outcome; `None` where it could not tell or there was none.
+    pub fn head_outcome(&self) -> Option<Outcome> {
+        self.0.as_ref()?.seen?.outcome
+    }
+
+    /// The code in the head.
+    pub fn head_code(&self) -> Code {
+        self.0.as_ref().and_then(|list| list.seen).map_or(Code::None, |seen| seen.code)
+    }
+
+    /// The message was read or written to its end: what the head said counts. A head that could not tell is a
+    /// failure here: its trailers are missing.
+    pub fn end_well(&mut self) {
+        if let Some(list) = &self.0 {
+            let whole = Seen { outcome: Some(Outcome::Success), side: Side::Upstream, code: Code::None };
+            let verdict = list.seen.unwrap_or(whole).verdict(Outcome::Failure);
+            self.end(verdict);
+        }
+    }
+
+    /// Ends everything that is open.
+    pub fn end(&mut self, verdict: Verdict) {
+        if self.0.is_some() {
+            let at = At::unread();
+            self.finish(&End::new(verdict, &at, &Context::none()));
+        }
+    }
+
+    /// The body was cut off by a tap.
+    pub fn end_cut(&mut self, rejection: &Rejection) {
+        if self.0.is_some() {
+            let at = At::unread();
+            self.finish(&End::refused(rejection, &at, &Context::none()));
+        }
+    }
+
+    /// Takes over what is open further out.
+    pub fn append(&mut self, mut outer: Guards) {
+        match (&mut self.0, outer.0.take()) {
+            (_, None) => {}
+            (slot @ None, list) => *slot = list,
+            (Some(inner), Some(mut list)) => {
+                inner.owners.append(&mut list.owners);
+                inner.tickets.append(&mut list.tickets);
+                inner.taps.append(&mut list.taps);
+                inner.held.append(&mut list.held);
+                if !inner.context.is_some() {
+                    std::mem::swap(&mut inner.context, &mut list.context);
+                }
+                recycle(list);
+            }
+        }
+    }
+
+    /// Tells a head to everything here, inside out.
+    pub(crate) fn respond(&mut self, head: &mut dyn Head) {
+        let Some(list) = &mut self.0 else { return };
+        list.respond(head);
+        if list.is_idle() {
+            self.give_back();
+        }
+    }
+
+    /// The call was refused further in: a head, the answer to come, and then the end.
+    pub(crate) fn refuse(&mut self, rejection: &mut Rejection) {
+        if self.0.is_some() {
+            self.respond(rejection);
+            self.end_cut(rejection);
+        }
+    }
+
+    /// Remembers what the head of the response said.
+    pub(crate) fn see(&mut self, seen: Seen) {
+        self.list().seen = Some(seen);
+    }
+
+    pub(crate) fn has_seen(&self) -> bool {
+        self.0.as_ref().is_some_and(|list| list.seen.is_some())
+    }
+
+    /// Opens a ticket of an owner that stands further out than all there are.
+    pub(crate) fn open(&mut self, owner: Arc<dyn Owner>, ticket: Ticket, context: &Context) {
+        let list = self.list();
+        list.owners.push((owner, 1));
+        list.tickets.push((0, ticket));
+        list.adopt(context);
+        let last = list.owners.len() - 1;
+        if list.owners[last].0.has_longest_hold() {
+            list.hold_from(last, list.tickets.len() - 1);
+        }
+    }
+
+    /// Opens a ticket of the one run that this list belongs to.
+    pub(crate) fn open_in_run<O: Owner + 'static>(&mut self, run: &Arc<O>, slot: Slot, context: &Context) {
+        let list = self.list();
+        match list.owners.first_mut() {
+            Some(owner) => owner.1 += 1,
+            None => {
+                list.owners.push((run.clone(), 1));
+                list.adopt(context);
+            }
+        }
+        list.tickets.push(slot);
+    }
+
+    /// A refusal that was only counted; the head will say so.
+    pub(crate) fn mark_shadow(&mut self, layer: Name, context: &Context) {
+        let list = self.list();
+        list.adopt(context);
+        list.shadows.push(layer);
+    }
+
+    fn list(&mut self) -> &mut List {
+        self.0.get_or_insert_with(|| FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten().unwrap_or_default())
+    }
+
+    fn finish(&mut self, end: &End<'_>) {
+        let Some(mut list) = self.0.take() else { return };
+        list.finish(end);
+        recycle(list);
+    }
+
+    fn give_back(&mut self) {
+        if let Some(list) = self.0.take() {
+            recycle(list);
+        }
+    }
+}
+
+impl Drop for Guards {
+    fn drop(&mut self) {
+        if let Some(list) = &self.0 {
+            let verdict = match list.seen {
+                Some(seen) if seen.outcome == Some(Outcome::Failure) => seen.verdict(Outcome::Failure),
+                Some(seen) => Verdict { code: seen.code, ..Verdict::of_drop() },
+                None => Verdict::of_drop(),
+            };
+            self.end(verdict);
+        }
+    }
+}
+
+impl std::fmt::Debug for Guards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let open = self.0.as_ref().map_or(0, |list| list.tickets.len() + list.held.len());
+        f.debug_struct("Guards").field("open", &open).finish_non_exhaustive()
+    }
+}
+
+impl List {
+    fn adopt(&mut self, context: &Context) {
+        if !self.context.is_some() && context.is_some() {
+            self.context = context.clone();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.tickets.is_empty() && self.taps.is_empty() && self.held.is_empty()
+    }
+
+    fn respond(&mut self, head: &mut dyn Head) {
+        if !self.shadows.is_empty() {
+            let names: Vec<&str> = self.shadows.drain(..).map(Name::as_str).collect();
+            head.set("x-mesh-shadow", names.join(", ").as_bytes());
+        }
+        let seen = Seen::of(head);
+        self.seen = Some(seen);
+        let at = At::unread();
+        let end = End::new(seen.verdict(Outcome::Success), &at, &self.context);
+        let mut first = 0;
+        for (owner, count) in &self.owners {
+            let next = first + *count as usize;
+            owner.respond(&mut self.tickets[first..next], head, &end);
+            first = next;
+        }
+        self.forget_ended();
+        for owner in (0..self.owners.len()).rev() {
+            if self.owners[owner].0.has_longest_hold() {
+                let first = self.owners[..owner].iter().map(|(_, count)| *count as usize).sum();
+                self.hold_from(owner, first);
+            }
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        let (mut first, mut kept) = (0, 0);
+        for (_, count) in &mut self.owners {
+            let next = first + *count as usize;
+            *count = 0;
+            for slot in first..next {
+                if self.tickets[slot].0 != ENDED {
+                    self.tickets[kept] = self.tickets[slot];
+                    kept += 1;
+                    *count += 1;
+                }
+            }
+            first = next;
+        }
+        self.tickets.truncate(kept);
+    }
+
+    /// Moves the tickets of one owner that have a longest hold to where their time is watched.
+    fn hold_from(&mut self, owner: usize, first: usize) {
+        let (owner, count) = &mut self.owners[owner];
+        let mut slot = first;
+        for _ in 0..*count {
+            match owner.longest_hold(self.tickets[slot].0) {
+                None => slot += 1,
+                Some(hold) => {
+                    let slot = self.tickets.remove(slot);
+                    self.held.push(Held { owner: owner.clone(), slot, until: time::sleep(hold) });
+                    *count -= 1;
+                }
+            }
+        }
+    }
+
+    fn release_held(&mut self, cx: &mut Cx<'_>) {
+        let verdict = self.seen.map_or_else(Verdict::of_drop, |seen| seen.verdict(Outcome::Success));
+        let mut index = 0;
+        while index < self.held.len() {
+            if Pin::new(&mut self.held[index].until).poll(cx).is_pending() {
+                index += 1;
+                continue;
+            }
+            let held = self.held.swap_remove(index);
+            let at = At::unread();
+            held.owner.finish(&[held.slot], &End::new(verdict, &at, &self.context).with_bytes(self.bytes));
+        }
+    }
+
+    fn finish(&mut self, end: &End<'_>) {
+        let end = end.with_bytes(self.bytes).with_context(&self.context);
+        let mut first = 0;
+        for (owner, count) in &self.owners {
+            let next = first + *count as usize;
+            owner.finish(&self.tickets[first..next], &end);
+            first = next;
+        }
+        for held in self.held.drain(..) {
+            held.owner.finish(&[held.slot], &end);
+        }
+    }
+}
+
+fn recycle(mut list: Box<List>) {
+    list.context = Context::none();
+    list.owners.clear();
+    list.tickets.clear();
+    list.seen = None;
+    list.bytes = 0;
+    list.taps.clear();
+    list.held.clear();
+    list.shadows.clear();
+    let _ = FREE.try_with(|free| {
+        let mut free = free.borrow_mut();
+        if free.len() < KEPT {
+            free.push(list);
+        }
+    });
+}
+
+/// A response whose end can be watched.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be watched to its end",
+    note = "HTTP: wrap the layers in `mesh_core::http::governed(..)`; any other response: say `.results_only()` or `.judge(|response: &_| ..)` on the layer"
+)]
+pub trait Governed {
+    /// Its head.
+    fn head(&mut self) -> &mut dyn Head;
+    /// The slot for what is open on it.
+    fn guards(&mut self) -> &mut Guards;
+}

@@ -1,0 +1,195 @@
+use super::CallBody;
+use crate::{Code, Context, Head, Nanos, Outcome, RequestView};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use std::time::Duration;
+
+pub(crate) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Whether a message is gRPC: its content type is `application/grpc`, alone or with a suffix.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let Some(rest) = value.as_bytes().strip_prefix(b"application/grpc") else { return false };
+        // `application/grpc-web` is another protocol, over any HTTP
+        rest.is_empty() || matches!(rest[0], b'+' | b';')
+    })
+}
+
+/// A `grpc-timeout`: one to eight digits and a unit, `H M S m u n`.
+pub fn parse_grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The deadline that a request's `grpc-timeout` sets, for a request that arrived at `arrived`.
+pub fn deadline_from_grpc_timeout(headers: &HeaderMap, arrived: Nanos) -> Option<Nanos> {
+    static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+    let timeout = parse_grpc_timeout(headers.get(&GRPC_TIMEOUT)?.as_bytes())?;
+    Some(arrived.plus(timeout))
+}
+
+impl<B> RequestView for http::Request<CallBody<B>> {
+    fn service(&self) -> &str {
+        if let Some((service, _)) = grpc_path(self) {
+            return service;
+        }
+        host(self)
+    }
+
+    fn method(&self) -> &str {
+        match grpc_path(self) {
+            Some((_, method)) => method,
+            None => http::Request::method(self).as_str(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.headers().get(name).map(HeaderValue::as_bytes)
+    }
+
+    fn get_all(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        self.headers().get_all(name).iter().for_each(|value| visit(value.as_bytes()));
+    }
+
+    fn set(&mut self, name: &'static str, value: &[u8]) {
+        set(self.headers_mut(), name, value);
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.headers_mut().remove(name);
+    }
+
+    fn context(&self) -> &Context {
+        self.body().context()
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// Service and method of a gRPC request: `/package.Service/Method`.
+fn grpc_path<B>(request: &http::Request<B>) -> Option<(&str, &str)> {
+    if !is_grpc(request.headers()) {
+        return None;
+    }
+    let (service, method) = request.uri().path().strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.is_empty()).then_some((service, method))
+}
+
+/// The host asked for, without its port. The absolute form wins over the header.
+pub(crate) fn host<B>(request: &http::Request<B>) -> &str {
+    if let Some(host) = request.uri().host() {
+        return host;
+    }
+    let value = request.headers().get(http::header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
+    match value.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => value,
+    }
+}
+
+/// What a gRPC status says.
+pub(crate) fn grpc_code(value: &HeaderValue) -> Code {
+    // anything that is no number is *unknown*, as gRPC clients take it
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    Code::Grpc(number.unwrap_or(2))
+}
+
+impl<B> Head for http::Response<B> {
+    fn outcome(&self) -> Option<Outcome> {
+        let code = self.code();
+        match code {
+            Code::Http(200) if is_grpc(self.headers()) => None,
+            code => Some(code.outcome()),
+        }
+    }
+
+    /// The HTTP status, or the gRPC one of an answer without a body.
+    fn code(&self) -> Code {
+        match self.headers().get(&GRPC_STATUS) {
+            Some(value) => grpc_code(value),
+            None => Code::Http(self.status().as_u16()),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.headers().get(name).map(HeaderValue::as_bytes)
+    }
+
+    fn set(&mut self, name: &'static str, value: &[u8]) {
+        set(self.headers_mut(), name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_timeouts() {
+        for (text, expected) in [
+            ("1S", Some(Duration::from_secs(1))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("0n", Some(Duration::ZERO)),
+            ("100000000S", None),
+            ("S", None),
+            ("1", None),
+            ("1s", None),
+            ("-1S", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_grpc_timeout(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn service_and_method() {
+        let request = |uri: &str, content_type: &str| {
+            let request = http::Request::post(uri).header("content-type", content_type).header("host", "Orders:80");
+            request.body(CallBody::new(Context::none(), ())).unwrap()
+        };
+        let grpc = request("/demo.Echo/Say", "application/grpc+proto");
+        assert_eq!((grpc.service(), RequestView::method(&grpc)), ("demo.Echo", "Say"));
+        let web = request("/demo.Echo/Say", "application/grpc-web");
+        assert_eq!((web.service(), RequestView::method(&web)), ("Orders", "POST"));
+        let absolute = request("http://other:81/x", "text/plain");
+        assert_eq!(absolute.service(), "other");
+        let v6 = http::Request::get("/").header("host", "[::1]").body(CallBody::new(Context::none(), ())).unwrap();
+        assert_eq!(v6.service(), "[::1]");
+    }
+
+    #[test]
+    fn heads() {
+        let response = |status: u16, headers: &[(&str, &str)]| {
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            let response = response.body(()).unwrap();
+            (response.outcome(), response.code())
+        };
+        let grpc = ("content-type", "application/grpc");
+        assert_eq!(response(200, &[]), (Some(Outcome::Success), Code::Http(200)));
+        assert_eq!(response(200, &[grpc]), (None, Code::Http(200)));
+        assert_eq!(response(200, &[grpc, ("grpc-status", "14")]), (Some(Outcome::Failure), Code::Grpc(14)));
+        assert_eq!(response(200, &[grpc, ("grpc-status", "x")]), (Some(Outcome::Failure), Code::Grpc(2)));
+        assert_eq!(response(503, &[grpc]), (Some(Outcome::Failure), Code::Http(503)));
+        assert_eq!(response(501, &[]), (Some(Outcome::Success), Code::Http(501)));
+    }
+}

@@ -1,0 +1,226 @@
+use crate::{Governed, Guards, Protocol, Refusal, Rejection, Run, run::Placed};
+use pin_project_lite::pin_project;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context as Cx, Poll, Waker, ready},
+};
+use tower_service::Service;
+
+type Out<P> = Result<<P as Protocol>::Response, <P as Protocol>::Error>;
+type BoxFuture<P> = Pin<Box<dyn Future<Output = Out<P>> + Send>>;
+
+/// A service whose type is erased.
+trait Erased<P: Protocol>: Send {
+    fn call(&mut self, request: P::Request) -> BoxFuture<P>;
+    fn duplicate(&self) -> Box<dyn Erased<P>>;
+}
+
+impl<P: Protocol, S> Erased<P> for S
+where
+    S: Service<P::Request, Response = P::Response, Error = P::Error> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    /// Ready at once, the usual case: called in place. Else the request takes this instance and a fresh clone stays:
+    /// the other way round a freed permit goes to an abandoned waiter.
+    fn call(&mut self, request: P::Request) -> BoxFuture<P> {
+        match self.poll_ready(&mut Cx::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Box::pin(Service::call(self, request)),
+            Poll::Ready(Err(error)) => Box::pin(std::future::ready(Err(error))),
+            Poll::Pending => {
+                let fresh = self.clone();
+                let service = std::mem::replace(self, fresh);
+                Box::pin(WaitingCall::Waiting { service, request: Some(request) })
+            }
+        }
+    }
+
+    fn duplicate(&self) -> Box<dyn Erased<P>> {
+        Box::new(self.clone())
+    }
+}
+
+pin_project! {
+    /// Waits for the instance it took to be ready, then calls it.
+    #[project = WaitingProj]
+    enum WaitingCall<S, R, F> {
+        Waiting { service: S, request: Option<R> },
+        Called { #[pin] inner: F },
+    }
+}
+
+impl<S: Service<R>, R> Future for WaitingCall<S, R, S::Future> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        loop {
+            let inner = match self.as_mut().project() {
+                WaitingProj::Called { inner } => return inner.poll(cx),
+                WaitingProj::Waiting { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    match request.take() {
+                        Some(request) => service.call(request),
+                        None => panic!("polled after completion"),
+                    }
+                }
+            };
+            self.set(WaitingCall::Called { inner });
+        }
+    }
+}
+
+/// A run of gates, which may be empty, and then one service whose type is erased.
+///
+/// A stage is always ready: it runs its gates, and its future waits for the service, so that tickets, timeouts and
+/// logs see the wait. A call allocates one box. Clones share the gates; the service is cloned.
+pub struct Stage<P: Protocol> {
+    run: Option<Arc<Run<P::Request>>>,
+    inner: Box<dyn Erased<P>>,
+}
+
+impl<P: Protocol> Stage<P> {
+    /// A stage without gates.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<P::Request, Response = P::Response, Error = P::Error> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        Self { run: None, inner: Box::new(service) }
+    }
+
+    /// Gates in front of all there is.
+    pub(crate) fn with_run(mut self, gates: Vec<Placed<P::Request>>) -> Self {
+        if gates.is_empty() {
+            return self;
+        }
+        if self.run.is_some() {
+            self = Stage::new(self);
+        }
+        self.run = Some(Run::new(gates));
+        self
+    }
+
+    /// For axum, which asks for `Sync`. A call never locks.
+    pub fn into_sync(self) -> SyncStage<P> {
+        SyncStage(Mutex::new(self))
+    }
+}
+
+impl<P: Protocol> Clone for Stage<P> {
+    fn clone(&self) -> Self {
+        Self { run: self.run.clone(), inner: self.inner.duplicate() }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Stage<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> Service<P::Request> for Stage<P> {
+    type Response = P::Response;
+    type Error = P::Error;
+    type Future = StageFuture<P>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), P::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: P::Request) -> StageFuture<P> {
+        let guards = match &self.run {
+            None => Guards::new(),
+            Some(run) => match run.admit(&mut request) {
+                Ok(guards) => guards,
+                Err(rejection) => return StageFuture::refused(rejection),
+            },
+        };
+        StageFuture(State::Running { guards, inner: self.inner.call(request) })
+    }
+}
+
+/// The response future of a [`Stage`]. Dropping it ends the tickets of its gates.
+pub struct StageFuture<P: Protocol>(State<P>);
+
+enum State<P: Protocol> {
+    Running { guards: Guards, inner: BoxFuture<P> },
+    Refused { rejection: Option<Rejection> },
+}
+
+impl<P: Protocol> StageFuture<P> {
+    pub(crate) fn refused(rejection: Rejection) -> Self {
+        Self(State::Refused { rejection: Some(rejection) })
+    }
+}
+
+impl<P: Protocol> fmt::Debug for StageFuture<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StageFuture")
+    }
+}
+
+impl<P: Protocol> Future for StageFuture<P> {
+    type Output = Out<P>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Out<P>> {
+        match &mut self.0 {
+            State::Refused { rejection } => match rejection.take() {
+                Some(rejection) => Poll::Ready(Err(rejection.into())),
+                None => panic!("polled after completion"),
+            },
+            State::Running { guards, inner } => {
+                let mut result = ready!(inner.as_mut().poll(cx));
+                if !guards.is_empty() {
+                    told(std::mem::take(guards), &mut result);
+                }
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+fn told<Res: Governed, E: Refusal>(mut guards: Guards, result: &mut Result<Res, E>) {
+    match result {
+        Ok(response) => {
+            guards.respond(response.head());
+            if !guards.is_empty() {
+                response.guards().append(guards);
+            }
+        }
+        Err(error) => match error.rejection_mut() {
+            Some(rejection) => guards.refuse(rejection),
+            None => guards.end(error.verdict()),
+        },
+    }
+}
+
+/// A [`Stage`] that is `Sync`.
+pub struct SyncStage<P: Protocol>(Mutex<Stage<P>>);
+
+impl<P: Protocol> Clone for SyncStage<P> {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+    }
+}
+
+impl<P: Protocol> fmt::Debug for SyncStage<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncStage")
+    }
+}
+
+impl<P: Protocol> Service<P::Request> for SyncStage<P> {
+    type Response = P::Response;
+    type Error = P::Error;
+    type Future = StageFuture<P>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), P::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: P::Request) -> StageFuture<P> {
+        Service::call(self.0.get_mut().unwrap_or_else(PoisonError::into_inner), request)
+    }
+}

@@ -1,0 +1,204 @@
+use crate::{
+    At, End, Gate, Guards, Head, Hears, Kind, Name, Rejection, RequestView,
+    guards::{ENDED, Owner, Slot, guarded},
+};
+use std::{
+    cell::Cell,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// What a stack knows of a gate beside the gate: its name, whether it only shadows, and the counters of its refusals.
+/// Shared by all workers.
+pub(crate) struct GateControl {
+    name: Name,
+    shadow: AtomicBool,
+    refused: RefusalCounter,
+    shadowed: RefusalCounter,
+}
+
+impl GateControl {
+    pub(crate) fn new(name: Name, shadow: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            shadow: AtomicBool::new(shadow),
+            refused: RefusalCounter::new("mesh_rejections_total"),
+            shadowed: RefusalCounter::new("mesh_shadow_rejections_total"),
+        })
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        self.name
+    }
+
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.shadow.load(Relaxed)
+    }
+
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Relaxed);
+    }
+
+    /// What becomes of a refusal: `Ok` if it is only counted.
+    pub(crate) fn refuse(&self, mut rejection: Rejection) -> Result<(), Rejection> {
+        rejection.stamp(self.name);
+        if self.is_shadow() {
+            self.shadowed.count(rejection.layer(), rejection.kind());
+            return Ok(());
+        }
+        self.refused.count(rejection.layer(), rejection.kind());
+        Err(rejection)
+    }
+}
+
+/// Counts refusals by layer and reason. A layer has one reason as a rule: its counter is kept, others are looked up.
+pub(crate) struct RefusalCounter {
+    metric: &'static str,
+    usual: OnceLock<(Kind, metrics::Counter)>,
+}
+
+impl RefusalCounter {
+    pub(crate) const fn new(metric: &'static str) -> Self {
+        Self { metric, usual: OnceLock::new() }
+    }
+
+    pub(crate) fn count(&self, layer: Name, kind: Kind) {
+        let register = || metrics::counter!(self.metric, "layer" => layer.as_str(), "reason" => kind.as_str());
+        let (usual, counter) = self.usual.get_or_init(|| (kind, register()));
+        if *usual == kind { counter.increment(1) } else { register().increment(1) }
+    }
+}
+
+/// A gate in its place in a run.
+pub(crate) struct Placed<R> {
+    gate: Arc<dyn Gate<R>>,
+    hears: Hears,
+    longest_hold: Option<Duration>,
+    control: Arc<GateControl>,
+}
+
+impl<R: 'static> Placed<R> {
+    pub(crate) fn new(gate: Arc<dyn Gate<R>>, control: Arc<GateControl>) -> Self {
+        Self { hears: gate.hears(), longest_hold: gate.longest_hold(), gate, control }
+    }
+}
+
+impl<R> Clone for Placed<R> {
+    fn clone(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            hears: self.hears,
+            longest_hold: self.longest_hold,
+            control: self.control.clone(),
+        }
+    }
+}
+
+/// Consecutive gates, passed in one loop. Each worker has a run of its own over shared gates: the one reference count
+/// that a request touches is the worker's.
+pub struct Run<R> {
+    gates: Box<[Placed<R>]>,
+    hears_heads: bool,
+    has_longest_hold: bool,
+}
+
+impl<R: RequestView + 'static> Run<R> {
+    pub(crate) fn new(gates: Vec<Placed<R>>) -> Arc<Self> {
+        Arc::new(Self {
+            hears_heads: gates.iter().any(|placed| placed.hears != Hears::End),
+            has_longest_hold: gates.iter().any(|placed| placed.longest_hold.is_some()),
+            gates: gates.into(),
+        })
+    }
+
+    /// The number of gates.
+    pub fn len(&self) -> usize {
+        self.gates.len()
+    }
+
+    /// Whether there is no gate.
+    pub fn is_empty(&self) -> bool {
+        self.gates.is_empty()
+    }
+
+    /// Passes a request through the gates, outermost first. What is given back holds the tickets of those that
+    /// want to hear more.
+    ///
+    /// # Errors
+    /// The first refusal; the gates further out have been told.
+    pub fn admit(self: &Arc<Self>, request: &mut R) -> Result<Guards, Rejection> {
+        let (mut guards, at) = (Guards::new(), At::unread());
+        for (index, placed) in self.gates.iter().enumerate() {
+            match placed.gate.admit(request, &at) {
+                Ok(None) => {}
+                Ok(Some(ticket)) => guards.open_in_run(self, (index as u32, ticket), request.context()),
+                Err(rejection) => match placed.control.refuse(rejection) {
+                    Ok(()) => guards.mark_shadow(placed.control.name(), request.context()),
+                    Err(mut rejection) => {
+                        guards.refuse(&mut rejection);
+                        return Err(rejection);
+                    }
+                },
+            }
+        }
+        Ok(guards)
+    }
+}
+
+impl<R: 'static> Owner for Run<R> {
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) {
+        if !self.hears_heads {
+            return;
+        }
+        for (index, ticket) in slots.iter_mut().rev() {
+            let placed = &self.gates[*index as usize];
+            if placed.hears != Hears::End {
+                placed.gate.on_response(ticket, head);
+            }
+            if placed.hears == Hears::Response {
+                *index = ENDED;
+                guarded(|| placed.control.name, || placed.gate.on_end(*ticket, end));
+            }
+        }
+    }
+
+    fn finish(&self, slots: &[Slot], end: &End<'_>) {
+        // one guard for all as long as nobody panics
+        let mut left = slots.len();
+        while left > 0 {
+            let telling = Cell::new(Name::NONE);
+            guarded(
+                || telling.get(),
+                || {
+                    while left > 0 {
+                        left -= 1;
+                        let (index, ticket) = slots[left];
+                        if index != ENDED {
+                            let placed = &self.gates[index as usize];
+                            telling.set(placed.control.name);
+                            placed.gate.on_end(ticket, end);
+                        }
+                    }
+                },
+            );
+        }
+    }
+
+    fn has_longest_hold(&self) -> bool {
+        self.has_longest_hold
+    }
+
+    fn longest_hold(&self, gate: u32) -> Option<Duration> {
+        self.gates.get(gate as usize)?.longest_hold
+    }
+}
+
+impl<R> fmt::Debug for Run<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.gates.iter().map(|placed| placed.control.name)).finish()
+    }
+}

@@ -1,0 +1,215 @@
+//! Time as every layer sees it: [`now`], [`Sleep`], and the clock and timer a worker may put in their place.
+//!
+//! Decisions use monotonic time only. The default is tokio's clock, so that `tokio::time::pause` makes every layer's
+//! time testable; a worker may install a cheaper clock or a coarser timer for its thread.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::LazyLock,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A moment: nanoseconds since a fixed moment before the process asked for the time first. Never zero for a moment
+/// read from a clock, so that zero can stand for "none".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Nanos(u64);
+
+impl Nanos {
+    /// The epoch itself.
+    pub const ZERO: Nanos = Nanos(0);
+    /// Farther than any clock reaches: 584 years.
+    pub const MAX: Nanos = Nanos(u64::MAX);
+
+    /// This many nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time since `earlier`; zero if that is later (two clocks may differ by some nanoseconds).
+    pub const fn since(self, earlier: Nanos) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment and `duration`, at the most [`Nanos::MAX`].
+    pub fn plus(self, duration: Duration) -> Nanos {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Nanos(self.0.saturating_add(nanos))
+    }
+}
+
+impl fmt::Debug for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_nanos(self.0))
+    }
+}
+
+/// A monotonic clock. It may stand still, it never goes back on one thread.
+pub trait Clock {
+    /// The present moment.
+    fn now(&self) -> Nanos;
+}
+
+/// Makes sleeps.
+pub trait Timer {
+    /// A future that is ready at `deadline` or a little later, never earlier. Dropping it cancels it.
+    fn sleep_until(&self, deadline: Nanos) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+}
+
+/// Moments before the first reading must not all be zero: a paused runtime may have been started before it.
+const SLACK: Duration = Duration::from_secs(3600);
+static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(|| {
+    let now = std::time::Instant::now();
+    now.checked_sub(SLACK).unwrap_or(now).into()
+});
+
+/// tokio's clock: the system's monotonic one, or the paused one of a test.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioClock;
+
+impl Clock for TokioClock {
+    fn now(&self) -> Nanos {
+        // the epoch first: a reading taken before it would be lost
+        let epoch = *EPOCH;
+        let nanos = tokio::time::Instant::now().saturating_duration_since(epoch).as_nanos();
+        Nanos(u64::try_from(nanos).unwrap_or(u64::MAX).max(1))
+    }
+}
+
+thread_local! {
+    static CLOCK: RefCell<Option<Rc<dyn Clock>>> = const { RefCell::new(None) };
+    static TIMER: RefCell<Option<Rc<dyn Timer>>> = const { RefCell::new(None) };
+}
+
+/// The present moment by this thread's clock, else by tokio's.
+pub fn now() -> Nanos {
+    CLOCK
+        .try_with(|clock| clock.borrow().as_ref().map(|clock| clock.now()))
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| TokioClock.now())
+}
+
+/// Installs a clock for this thread, `None` for tokio's, and gives back the one before.
+pub fn set_clock(clock: Option<Rc<dyn Clock>>) -> Option<Rc<dyn Clock>> {
+    CLOCK.with(|slot| slot.replace(clock))
+}
+
+/// Installs a timer for this thread, `None` for tokio's, and gives back the one before.
+pub fn set_timer(timer: Option<Rc<dyn Timer>>) -> Option<Rc<dyn Timer>> {
+    TIMER.with(|slot| slot.replace(timer))
+}
+
+/// Sleeps until a moment of this thread's clock, by this thread's timer.
+///
+/// # Panics
+/// Without an installed timer, outside a tokio runtime with time enabled.
+pub fn sleep_until(deadline: Nanos) -> Sleep {
+    let timer = TIMER.with(|slot| slot.borrow().clone());
+    let inner = match timer {
+        Some(timer) => Inner::Installed(timer.sleep_until(deadline)),
+        None => Inner::Tokio(Box::pin(tokio::time::sleep_until(to_instant(deadline)))),
+    };
+    Sleep { deadline, inner }
+}
+
+/// Sleeps for a duration from now; as [`sleep_until`].
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(now().plus(duration))
+}
+
+fn to_instant(moment: Nanos) -> tokio::time::Instant {
+    // a clock of one's own and tokio's share the epoch only in their unit, so the distance counts
+    let distance = moment.since(now());
+    let far = Duration::from_secs(86_400 * 365 * 30);
+    tokio::time::Instant::now() + distance.min(far)
+}
+
+/// A sleep in progress; cancelled by dropping it.
+pub struct Sleep {
+    deadline: Nanos,
+    inner: Inner,
+}
+
+enum Inner {
+    Tokio(Pin<Box<tokio::time::Sleep>>),
+    Installed(Pin<Box<dyn Future<Output = ()> + Send + Sync>>),
+}
+
+impl Sleep {
+    /// When it will be over.
+    pub fn deadline(&self) -> Nanos {
+        self.deadline
+    }
+
+    /// Moves the end, also of a sleep that is over.
+    pub fn reset(&mut self, deadline: Nanos) {
+        match &mut self.inner {
+            Inner::Tokio(sleep) => {
+                sleep.as_mut().reset(to_instant(deadline));
+                self.deadline = deadline;
+            }
+            Inner::Installed(_) => *self = sleep_until(deadline),
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.inner {
+            Inner::Tokio(sleep) => sleep.as_mut().poll(cx),
+            Inner::Installed(sleep) => sleep.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_default_obeys_paused_time() {
+        let start = now();
+        sleep(Duration::from_secs(5)).await;
+        let elapsed = now().since(start);
+        assert!(elapsed >= Duration::from_secs(5) && elapsed < Duration::from_millis(5010), "{elapsed:?}");
+    }
+
+    struct Still;
+    impl Clock for Still {
+        fn now(&self) -> Nanos {
+            Nanos::from_nanos(7)
+        }
+    }
+
+    #[test]
+    fn a_thread_may_have_its_own_clock() {
+        let before = set_clock(Some(Rc::new(Still)));
+        assert_eq!(now(), Nanos::from_nanos(7));
+        set_clock(before);
+        assert!(now() > Nanos::from_nanos(7));
+    }
+
+    #[test]
+    fn subtraction_saturates() {
+        assert_eq!(Nanos::ZERO.since(Nanos::from_nanos(9)), Duration::ZERO);
+        assert_eq!(Nanos::MAX.plus(Duration::MAX), Nanos::MAX);
+    }
+}

@@ -1,0 +1,70 @@
+use crate::{Code, Context, Outcome, Side};
+use std::net::SocketAddr;
+
+/// What every layer sees of a request, whatever its protocol.
+pub trait RequestView {
+    /// The service asked for: the gRPC service, the Dubbo interface, else the host of an HTTP request without its
+    /// port. Empty where the protocol has none.
+    fn service(&self) -> &str;
+    /// The method asked for: of the gRPC service or Dubbo interface, else the HTTP method.
+    fn method(&self) -> &str;
+    /// The first value of this metadata (HTTP header, gRPC metadata, Dubbo attachment). Names are in lower case.
+    fn get(&self, name: &str) -> Option<&[u8]>;
+    /// Shows every value of this metadata, in order.
+    fn get_all(&self, name: &str, visit: &mut dyn FnMut(&[u8]));
+    /// Sets this metadata to one value, which replaces all there were. A value that the protocol cannot carry is
+    /// left out.
+    fn set(&mut self, name: &'static str, value: &[u8]);
+    /// Removes all values of this metadata.
+    fn remove(&mut self, name: &str);
+    /// The record of this request; [`Context::none`] where the protocol does not carry one.
+    fn context(&self) -> &Context;
+    /// Who sent the request.
+    fn peer(&self) -> &Peer {
+        self.context().peer()
+    }
+}
+
+/// What a watcher may see and write of an answer's head.
+pub trait Head {
+    /// How the call ended, where the head alone can tell (an HTTP status, a gRPC answer without a body). `None`:
+    /// only the end of the body can.
+    fn outcome(&self) -> Option<Outcome>;
+    /// The status code of the head.
+    fn code(&self) -> Code;
+    /// Whose answer it is. A refusal of ours is a head too.
+    fn side(&self) -> Side {
+        Side::Upstream
+    }
+    /// The first value of this metadata. Names are in lower case.
+    fn get(&self, name: &str) -> Option<&[u8]>;
+    /// Sets this metadata of the answer to one value. One that the protocol cannot carry is left out.
+    fn set(&mut self, name: &'static str, value: &[u8]);
+}
+
+/// Who is at the other end of a downstream connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its network address; `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// Its process, as the kernel vouches for it on a Unix socket.
+    pub credentials: Option<Credentials>,
+    /// The identity in its verified certificate.
+    pub identity: Option<String>,
+}
+
+impl Peer {
+    /// Nothing is known.
+    pub const UNKNOWN: Peer = Peer { address: None, credentials: None, identity: None };
+}
+
+/// A process at the other end of a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its process id, where the system tells it.
+    pub pid: Option<i32>,
+}

@@ -1,0 +1,1 @@
+//! Endpoints over time: service discovery as streams of changes

@@ -1,0 +1,1 @@
+//! Load balancers as tower services over changing sets of endpoints

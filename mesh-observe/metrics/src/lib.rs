@@ -1,0 +1,1 @@
+//! Request metrics with bounded series as a tower layer

@@ -1,0 +1,1 @@
+//! Observability layers for tower: request metrics

@@ -1,0 +1,1 @@
+//! Resilience layers for tower: rate limit and timeout, one feature each

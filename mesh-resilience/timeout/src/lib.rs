@@ -1,0 +1,1 @@
+//! Timeouts and deadlines as a tower layer, told apart from cancellation

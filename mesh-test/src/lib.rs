@@ -1,0 +1,1 @@
+//! Contract kit and test doubles for authors of governance layers
