@@ -34,6 +34,7 @@ mod scalar;
 mod yaml;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 use std::fs::File;
