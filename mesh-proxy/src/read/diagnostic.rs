@@ -68,11 +68,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         let Some(end) = text.find(['\n', '\r']) else {
             return rest.take();
         };
-        let break_length = if text[end..].starts_with("\r\n") {
-            2
-        } else {
-            1
-        };
+        let break_length = if text[end..].starts_with("\r\n") { 2 } else { 1 };
         rest = Some(&text[end + break_length..]);
         Some(&text[..end])
     })

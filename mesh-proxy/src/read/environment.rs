@@ -15,11 +15,7 @@ pub(super) struct Fault {
 /// `$$` is a dollar, `${NAME}` the variable, `${NAME:-default}` the variable or, where it is unset
 /// or empty, the text after `:-`, in which `$$` is a dollar too. A `$` before anything else is itself.
 /// `left` is what may still be expanded to, in bytes.
-pub(super) fn expand(
-    text: &str,
-    env: Environment<'_>,
-    left: &mut usize,
-) -> Result<Option<String>, Vec<Fault>> {
+pub(super) fn expand(text: &str, env: Environment<'_>, left: &mut usize) -> Result<Option<String>, Vec<Fault>> {
     if !text.contains("$$") && !text.contains("${") {
         return Ok(None);
     }
@@ -45,10 +41,7 @@ pub(super) fn expand(
                     None => {
                         faults.push(Fault {
                             reference: reference.to_owned(),
-                            message: format!(
-                                "the environment expands to more than {} MiB",
-                                MAX_EXPANDED >> 20
-                            ),
+                            message: format!("the environment expands to more than {} MiB", MAX_EXPANDED >> 20),
                             suggestion: None,
                         });
                         break;
@@ -62,11 +55,7 @@ pub(super) fn expand(
         }
     }
     expanded.push_str(rest);
-    if faults.is_empty() {
-        Ok(Some(expanded))
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(Some(expanded)) } else { Err(faults) }
 }
 
 /// The value of one reference, `${…}`.
@@ -76,10 +65,7 @@ fn resolve(reference: &str, env: Environment<'_>) -> Result<String, Fault> {
         message,
         suggestion: Some(suggestion),
     };
-    let Some(inner) = reference
-        .strip_prefix("${")
-        .and_then(|inner| inner.strip_suffix('}'))
-    else {
+    let Some(inner) = reference.strip_prefix("${").and_then(|inner| inner.strip_suffix('}')) else {
         return Err(fault(
             "a reference to the environment that does not end".to_owned(),
             "end it with `}`, or write `$${` for the text `${`".to_owned(),

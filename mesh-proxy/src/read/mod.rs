@@ -30,7 +30,9 @@
 
 mod diagnostic;
 mod environment;
+mod place;
 mod scalar;
+mod syntax;
 mod yaml;
 
 #[cfg(test)]
@@ -95,27 +97,12 @@ pub fn read(text: &str, file: &str, env: Environment<'_>) -> Result<Document, Ve
 /// There is no document where the structure itself could not be read. In the one that there is, a
 /// scalar that could not be expanded is the text as it was written, and of two equal keys the
 /// first one counts. [`sort`] drops the faults that follow from those, which are at the same place.
-pub fn read_partly(
-    text: &str,
-    file: &str,
-    env: Environment<'_>,
-) -> (Option<Document>, Vec<Diagnostic>) {
+pub fn read_partly(text: &str, file: &str, env: Environment<'_>) -> (Option<Document>, Vec<Diagnostic>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (root, faults) = if text.len() > MAX_BYTES {
-        (None, vec![too_long()])
-    } else {
-        yaml::read(text, env)
-    };
-    let mut faults: Vec<_> = faults
-        .iter()
-        .map(|fault| Diagnostic::new(fault, file, text))
-        .collect();
+    let (root, faults) = if text.len() > MAX_BYTES { (None, vec![too_long()]) } else { yaml::read(text, env) };
+    let mut faults: Vec<_> = faults.iter().map(|fault| Diagnostic::new(fault, file, text)).collect();
     sort(&mut faults);
-    let document = root.map(|root| Document {
-        root,
-        file: file.to_owned(),
-        text: text.to_owned(),
-    });
+    let document = root.map(|root| Document { root, file: file.to_owned(), text: text.to_owned() });
     (document, faults)
 }
 
@@ -140,7 +127,7 @@ pub fn read_file(path: &Path, env: Environment<'_>) -> (Option<Document>, Vec<Di
         Err(error) => {
             let text = String::from_utf8_lossy(&bytes);
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let position = yaml::advance(Position::new(1, 1), &good);
+            let position = place::advance(Position::new(1, 1), &good);
             let fault = Invalid::new("expected UTF-8, found other bytes").at_position(position);
             (None, vec![Diagnostic::new(&fault, &file, &text)])
         }

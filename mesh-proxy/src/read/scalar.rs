@@ -11,19 +11,13 @@ pub(super) fn typed(text: &str) -> Value {
         ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
         _ => {}
     }
-    integer(text)
-        .or_else(|| float(text))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+    integer(text).or_else(|| float(text)).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 fn integer(text: &str) -> Option<Value> {
     let radix = |digits: &str, radix| {
         // `from_str_radix` would also take a sign here.
-        digits
-            .chars()
-            .all(|c| c.is_digit(radix))
-            .then(|| i128::from_str_radix(digits, radix).ok())
-            .flatten()
+        digits.chars().all(|c| c.is_digit(radix)).then(|| i128::from_str_radix(digits, radix).ok()).flatten()
     };
     let number = if let Some(digits) = text.strip_prefix("0x") {
         radix(digits, 16)
@@ -44,18 +38,12 @@ fn float(text: &str) -> Option<Value> {
         _ => (false, text),
     };
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
-        let infinity = if negative {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        };
+        let infinity = if negative { f64::NEG_INFINITY } else { f64::INFINITY };
         return Some(Value::Float(infinity));
     }
     // Rust reads a superset (words such as `inf`); the first character and the alphabet tell.
     let starts = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let alphabet = unsigned
-        .chars()
-        .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+    let alphabet = unsigned.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
     if !starts || !alphabet {
         return None;
     }

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use mesh_core::spec::{Invalid, Key, Node, Position, Value};
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::{Environment, MAX_COPIED, MAX_DEPTH, MAX_EXPANDED, MAX_FAULTS, environment, scalar};
+use super::place::{Finder, position};
+use super::{Environment, MAX_COPIED, MAX_DEPTH, MAX_EXPANDED, MAX_FAULTS, environment, scalar, syntax};
 
 /// Reads the one document of `text`. Without a tree the structure could not be read.
 pub(super) fn read(text: &str, env: Environment<'_>) -> (Option<Node>, Vec<Invalid>) {
@@ -30,21 +31,6 @@ pub(super) fn read(text: &str, env: Environment<'_>) -> (Option<Node>, Vec<Inval
             (None, builder.faults)
         }
     }
-}
-
-/// The place where `text` ends that begins at `start`.
-pub(super) fn advance(start: Position, text: &str) -> Position {
-    let mut position = start;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\n' || c == '\r' && chars.peek() != Some(&'\n') {
-            position.line += 1;
-            position.column = 1;
-        } else {
-            position.column += 1;
-        }
-    }
-    position
 }
 
 struct Builder<'a> {
@@ -79,11 +65,7 @@ struct Open {
 
 enum Content {
     Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<(Key, Node)>,
-        names: HashSet<String>,
-        key: Expected,
-    },
+    Mapping { entries: Vec<(Key, Node)>, names: HashSet<String>, key: Expected },
 }
 
 /// What comes next in a mapping.
@@ -98,7 +80,7 @@ impl Builder<'_> {
     /// An error ends the reading; faults that do not are collected.
     fn run(&mut self) -> Result<(), Invalid> {
         for event in Parser::new_from_str(self.text) {
-            let (event, span) = event.map_err(|error| self.syntax(&error))?;
+            let (event, span) = event.map_err(|error| syntax::explain(&error, self.text))?;
             let position = position(span.start);
             match event {
                 Event::DocumentStart(_) => {
@@ -106,9 +88,7 @@ impl Builder<'_> {
                     if self.documents > 1 {
                         return Err(Invalid::new("expected one document, found a second one")
                             .at_position(position)
-                            .with_suggestion(
-                                "remove the `---`, or put each document into a file of its own",
-                            ));
+                            .with_suggestion("remove the `---`, or put each document into a file of its own"));
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
@@ -122,11 +102,7 @@ impl Builder<'_> {
                 }
                 Event::MappingStart(anchor, tag) => {
                     self.refuse(tag.as_deref(), position)?;
-                    let content = Content::Mapping {
-                        entries: Vec::new(),
-                        names: HashSet::new(),
-                        key: Expected::Key,
-                    };
+                    let content = Content::Mapping { entries: Vec::new(), names: HashSet::new(), key: Expected::Key };
                     self.begin(anchor, position, content)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.end()?,
@@ -147,11 +123,7 @@ impl Builder<'_> {
 
     fn refuse(&mut self, tag: Option<&Tag>, position: Position) -> Result<(), Invalid> {
         let Some(tag) = tag else { return Ok(()) };
-        let written = if tag.is_yaml_core_schema() {
-            format!("!!{}", tag.suffix)
-        } else {
-            tag.to_string()
-        };
+        let written = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
         self.note(
             Invalid::new(format!("tags are not supported, found `{written}`"))
                 .at_position(position)
@@ -159,34 +131,21 @@ impl Builder<'_> {
         )
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        span: Span,
-    ) -> Result<(), Invalid> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, span: Span) -> Result<(), Invalid> {
         let plain = style == ScalarStyle::Plain;
         let mut position = position(span.start);
         if self.expects_key() {
             return self.key(text, plain, position);
         }
         // A value that is not there has no place of its own.
-        if let Some(Content::Mapping {
-            key: Expected::ValueOf(key),
-            ..
-        }) = self.open.last().map(|open| &open.content)
+        if let Some(Content::Mapping { key: Expected::ValueOf(key), .. }) = self.open.last().map(|open| &open.content)
             && plain
             && text.is_empty()
         {
             position = key.position;
         }
         let typed = |text: String| {
-            if plain {
-                scalar::typed(&text)
-            } else {
-                Value::String(text)
-            }
+            if plain { scalar::typed(&text) } else { Value::String(text) }
         };
         let mut node = Node::new(Value::Null, position);
         match environment::expand(text, self.env, &mut self.expansion_left) {
@@ -200,46 +159,29 @@ impl Builder<'_> {
                 node.source = Some(text.to_owned());
                 let mut from = Finder::new(self.text, span);
                 for fault in faults {
-                    let mut invalid =
-                        Invalid::new(fault.message).at_position(from.next(&fault.reference));
+                    let mut invalid = Invalid::new(fault.message).at_position(from.next(&fault.reference));
                     invalid.suggestion = fault.suggestion;
                     self.note(invalid)?;
                 }
             }
         }
-        let length =
-            node.as_str().map_or(0, str::len) + node.source.as_ref().map_or(0, String::len);
-        let built = Built {
-            node,
-            weight: 1 + length / 64,
-            height: 0,
-        };
+        let length = node.as_str().map_or(0, str::len) + node.source.as_ref().map_or(0, String::len);
+        let built = Built { node, weight: 1 + length / 64, height: 0 };
         self.finish(built, anchor)
     }
 
     fn expects_key(&self) -> bool {
-        matches!(
-            self.open.last().map(|open| &open.content),
-            Some(Content::Mapping {
-                key: Expected::Key,
-                ..
-            })
-        )
+        matches!(self.open.last().map(|open| &open.content), Some(Content::Mapping { key: Expected::Key, .. }))
     }
 
     fn key(&mut self, text: &str, plain: bool, position: Position) -> Result<(), Invalid> {
         let fault = if plain && text.is_empty() {
             Invalid::new("expected a key, found nothing")
         } else if plain && text == "<<" {
-            Invalid::new("merge keys are not supported").with_suggestion(
-                "write the keys out, or use an alias for the whole value: `key: *name`",
-            )
+            Invalid::new("merge keys are not supported")
+                .with_suggestion("write the keys out, or use an alias for the whole value: `key: *name`")
         } else {
-            let Some(Open {
-                content: Content::Mapping { names, key, .. },
-                ..
-            }) = self.open.last_mut()
-            else {
+            let Some(Open { content: Content::Mapping { names, key, .. }, .. }) = self.open.last_mut() else {
                 return Ok(());
             };
             if names.insert(text.to_owned()) {
@@ -253,11 +195,7 @@ impl Builder<'_> {
 
     /// Notes a key that cannot be one; its value will be read and dropped.
     fn bad_key(&mut self, fault: Invalid) -> Result<(), Invalid> {
-        if let Some(Open {
-            content: Content::Mapping { key, .. },
-            ..
-        }) = self.open.last_mut()
-        {
+        if let Some(Open { content: Content::Mapping { key, .. }, .. }) = self.open.last_mut() {
             *key = Expected::Dropped;
         }
         self.note(fault)
@@ -265,43 +203,25 @@ impl Builder<'_> {
 
     fn alias(&mut self, anchor: usize, position: Position) -> Result<(), Invalid> {
         if self.expects_key() {
-            return self
-                .bad_key(Invalid::new("expected a key, found an alias").at_position(position));
+            return self.bad_key(Invalid::new("expected a key, found an alias").at_position(position));
         }
         let Some(built) = self.anchors.get(&anchor) else {
             // The parser knows the anchor, so the value is the one that the alias stands in.
-            return Err(
-                Invalid::new("an alias cannot stand inside the value it refers to")
-                    .at_position(position),
-            );
+            return Err(Invalid::new("an alias cannot stand inside the value it refers to").at_position(position));
         };
         if self.open.len() + built.height > MAX_DEPTH {
             return Err(too_deep(position));
         }
-        self.copies_left = self
-            .copies_left
-            .checked_sub(built.weight)
-            .ok_or_else(|| too_many_copies(position))?;
+        self.copies_left = self.copies_left.checked_sub(built.weight).ok_or_else(|| too_many_copies(position))?;
         let built = built.clone();
         self.finish(built, 0)
     }
 
-    fn begin(
-        &mut self,
-        anchor: usize,
-        position: Position,
-        content: Content,
-    ) -> Result<(), Invalid> {
+    fn begin(&mut self, anchor: usize, position: Position, content: Content) -> Result<(), Invalid> {
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep(position));
         }
-        self.open.push(Open {
-            position,
-            anchor,
-            weight: 1,
-            height: 1,
-            content,
-        });
+        self.open.push(Open { position, anchor, weight: 1, height: 1, content });
         Ok(())
     }
 
@@ -313,21 +233,15 @@ impl Builder<'_> {
             Content::Sequence(items) => Value::Sequence(items),
             Content::Mapping { entries, .. } => Value::Mapping(entries),
         };
-        let built = Built {
-            node: Node::new(value, open.position),
-            weight: open.weight,
-            height: open.height,
-        };
+        let built = Built { node: Node::new(value, open.position), weight: open.weight, height: open.height };
         self.finish(built, open.anchor)
     }
 
     /// Puts a node where it belongs: into what is open, or at the root.
     fn finish(&mut self, built: Built, anchor: usize) -> Result<(), Invalid> {
         if anchor > 0 {
-            self.copies_left = self
-                .copies_left
-                .checked_sub(built.weight)
-                .ok_or_else(|| too_many_copies(built.node.position))?;
+            self.copies_left =
+                self.copies_left.checked_sub(built.weight).ok_or_else(|| too_many_copies(built.node.position))?;
             self.anchors.insert(anchor, built.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -343,141 +257,19 @@ impl Builder<'_> {
                 Expected::Dropped => {}
                 Expected::Key => {
                     let found = built.node.describe();
-                    let fault = Invalid::new(format!("expected a key, found {found}"))
-                        .at_position(built.node.position);
+                    let fault = Invalid::new(format!("expected a key, found {found}")).at_position(built.node.position);
                     return self.bad_key(fault);
                 }
             },
         }
         Ok(())
     }
-
-    fn syntax(&self, error: &ScanError) -> Invalid {
-        let position = position(*error.marker());
-        let known = SYNTAX.iter().find(|(sign, ..)| error.info().contains(sign));
-        let (message, mut suggestion) = match known {
-            Some((_, message, suggestion)) => ((*message).to_owned(), *suggestion),
-            None => (format!("invalid YAML: {}", error.info()), ""),
-        };
-        let line = self
-            .text
-            .lines()
-            .nth(position.line.saturating_sub(1) as usize);
-        if error.info().contains("flow") && line.is_some_and(|line| line.contains("${")) {
-            suggestion = "inside `{ }` and `[ ]` put `${NAME}` in quotes: `\"${NAME}\"`";
-        }
-        let invalid = Invalid::new(message).at_position(position);
-        match suggestion {
-            "" => invalid,
-            suggestion => invalid.with_suggestion(suggestion),
-        }
-    }
-}
-
-/// The usual slips: what the parser says of them, and the same for somebody who does not know the
-/// grammar of YAML by heart.
-const SYNTAX: [(&str, &str, &str); 7] = [
-    (
-        "mapping values are not allowed",
-        "a `:` where no key can be",
-        "check the indentation here, and that the line before has its `:`; a text with `: ` in it needs quotes",
-    ),
-    (
-        "tabs disallowed",
-        "a tab in the indentation",
-        "indent with spaces",
-    ),
-    (
-        "found unknown anchor",
-        "an alias of a value that does not come before it",
-        "name the value with `&`",
-    ),
-    (
-        "did not find expected <document start>",
-        "expected the end of the file",
-        "check the indentation: this line has less than the first one",
-    ),
-    (
-        "did not find expected '-' indicator",
-        "expected another entry of the list, which begins with `-`",
-        "check the indentation",
-    ),
-    (
-        "did not find expected key",
-        "expected another key",
-        "check the indentation",
-    ),
-    (
-        "invalid indentation in quoted scalar",
-        "a quoted text that does not end",
-        "add the closing quote, or indent the lines it goes on in",
-    ),
-];
-
-fn position(marker: Marker) -> Position {
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Position::new(number(marker.line()), number(marker.col() + 1))
 }
 
 fn too_deep(position: Position) -> Invalid {
-    Invalid::new(format!(
-        "lists and mappings are nested deeper than {MAX_DEPTH}"
-    ))
-    .at_position(position)
+    Invalid::new(format!("lists and mappings are nested deeper than {MAX_DEPTH}")).at_position(position)
 }
 
 fn too_many_copies(position: Position) -> Invalid {
-    Invalid::new("anchors and aliases copy too much")
-        .at_position(position)
-        .with_suggestion("write the values out")
-}
-
-/// Finds references in the text of a scalar as it stands in the file, one after the other.
-struct Finder<'a> {
-    rest: &'a str,
-    start: Position,
-    position: Position,
-}
-
-impl<'a> Finder<'a> {
-    fn new(text: &'a str, span: Span) -> Self {
-        let mut chars = text.char_indices().map(|(offset, _)| offset);
-        let start = chars.nth(span.start.index()).unwrap_or(text.len());
-        let end = span
-            .len()
-            .checked_sub(1)
-            .and_then(|length| chars.nth(length))
-            .unwrap_or(text.len());
-        let start_position = position(span.start);
-        Self {
-            rest: &text[start..end],
-            start: start_position,
-            position: start_position,
-        }
-    }
-
-    /// The place of the next `reference`; that of the scalar if it is written in another way there.
-    fn next(&mut self, reference: &str) -> Position {
-        // Up to the first thing that the file may write differently: a line break, an escape.
-        let reference = reference
-            .split(|c: char| c.is_whitespace() || c == '"' || c == '\\' || c == '\'')
-            .next()
-            .unwrap_or(reference);
-        let found = self.rest.match_indices(reference).find(|(offset, _)| {
-            // `$${` is text.
-            let dollars = self.rest[..*offset]
-                .bytes()
-                .rev()
-                .take_while(|b| *b == b'$');
-            dollars.count() % 2 == 0
-        });
-        let Some((offset, _)) = found else {
-            return self.start;
-        };
-        let position = advance(self.position, &self.rest[..offset]);
-        let end = offset + reference.len();
-        self.position = advance(position, &self.rest[offset..end]);
-        self.rest = &self.rest[end..];
-        position
-    }
+    Invalid::new("anchors and aliases copy too much").at_position(position).with_suggestion("write the values out")
 }

@@ -101,11 +101,7 @@ fn faulty_references_are_told_at_their_place() {
     ] {
         assert_eq!(faults(text), [fault], "{text}");
     }
-    assert_eq!(
-        faults("a: ${NOPE} ${NEITHER}\nb: ${NOPE}").len(),
-        3,
-        "all are told"
-    );
+    assert_eq!(faults("a: ${NOPE} ${NEITHER}\nb: ${NOPE}").len(), 3, "all are told");
 }
 
 #[test]
@@ -114,8 +110,5 @@ fn an_expansion_that_explodes_is_refused() {
     let text = "- ${A}\n".repeat(100);
     let (_, faults) = read_partly(&text, "mesh.yaml", &env);
     assert_eq!(faults[0].position, Position::new(5, 3));
-    assert_eq!(
-        faults[0].message,
-        "the environment expands to more than 4 MiB"
-    );
+    assert_eq!(faults[0].message, "the environment expands to more than 4 MiB");
 }

@@ -34,24 +34,15 @@ fn nesting_is_limited() {
     assert_eq!(faults(&list(MAX_DEPTH)), [""; 0]);
     let told = "1:65: lists and mappings are nested deeper than 64";
     assert_eq!(faults(&list(MAX_DEPTH + 1)), [told]);
-    for start in [
-        "[", "{a: ", "- ", "? ", "[?", "{? ", "!x [", "&x [", "- - ", "{{", "\"a\": [",
-    ] {
+    for start in ["[", "{a: ", "- ", "? ", "[?", "{? ", "!x [", "&x [", "- - ", "{{", "\"a\": ["] {
         let text = start.repeat(100_000);
         let (document, faults) = read_partly(&text, "mesh.yaml", &env);
         assert!(document.is_none(), "{start}");
         assert!(!faults.is_empty(), "{start}");
     }
     // An alias goes on where its value ends.
-    let text = format!(
-        "a: &a {}\nb: &b {}\n",
-        list(40),
-        "[".repeat(30) + "*a" + &"]".repeat(30)
-    );
-    assert_eq!(
-        faults(&text),
-        ["2:37: lists and mappings are nested deeper than 64"]
-    );
+    let text = format!("a: &a {}\nb: &b {}\n", list(40), "[".repeat(30) + "*a" + &"]".repeat(30));
+    assert_eq!(faults(&text), ["2:37: lists and mappings are nested deeper than 64"]);
 }
 
 #[test]
@@ -62,17 +53,11 @@ fn aliases_copy_within_a_budget() {
         text += &format!("a{level}: &a{level} [{items}]\n");
     }
     let told = &faults(&text)[0];
-    assert!(
-        told.contains(": anchors and aliases copy too much"),
-        "{told}"
-    );
+    assert!(told.contains(": anchors and aliases copy too much"), "{told}");
 
     let text = format!("- &a {}\n", "x".repeat(1 << 20)) + &"- *a\n".repeat(10);
     let told = &faults(&text)[0];
-    assert!(
-        told.starts_with("7:3: anchors and aliases copy too much"),
-        "{told}"
-    );
+    assert!(told.starts_with("7:3: anchors and aliases copy too much"), "{told}");
 }
 
 #[test]
@@ -181,18 +166,13 @@ fn json() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         any::<bool>().prop_map(|value| value.to_string()),
         any::<i64>().prop_map(|value| value.to_string()),
-        "[ -#%-\\[\\]-~\u{a0}-\u{2000}]{0,12}"
-            .prop_map(|text| serde_json::to_string(&text).unwrap()),
+        "[ -#%-\\[\\]-~\u{a0}-\u{2000}]{0,12}".prop_map(|text| serde_json::to_string(&text).unwrap()),
     ];
     leaf.prop_recursive(4, 32, 4, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4)
-                .prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
             prop::collection::btree_map("[a-z]{1,5}", inner, 0..4).prop_map(|entries| {
-                let entries: Vec<_> = entries
-                    .into_iter()
-                    .map(|(key, value)| format!("\"{key}\":{value}"))
-                    .collect();
+                let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
                 format!("{{{}}}", entries.join(","))
             }),
         ]

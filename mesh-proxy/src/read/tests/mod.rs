@@ -208,10 +208,7 @@ fn files_are_read() {
 
     let (document, faults) = read(b"port: ${PORT}\n");
     assert_eq!(faults, []);
-    assert_eq!(
-        document.unwrap().root.locate("port").as_integer(),
-        Some(8080)
-    );
+    assert_eq!(document.unwrap().root.locate("port").as_integer(), Some(8080));
 
     let (document, faults) = read(b"a: 1\nb: \xc3\xa9 \xff\n");
     assert!(document.is_none());
