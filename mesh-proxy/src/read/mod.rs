@@ -1,10 +1,18 @@
 //! Reading a configuration file into a tree that keeps positions.
 //!
 //! The file is YAML, of which JSON is a part, with the core schema's types: `5` is a number, `"5"`
-//! is text, `yes` is text. References to the environment are expanded inside scalars: `${NAME}`,
-//! `${NAME:-default}`, and `$$` for a dollar. A plain scalar is typed after that, a quoted one
-//! stays text, keys are never expanded, so a value can neither change the structure of the file
-//! nor the place of anything in it.
+//! is text, `yes` is text. References to the environment are expanded inside scalars:
+//!
+//! | written | stands for |
+//! | --- | --- |
+//! | `${NAME}` | the variable; an error where it is unset |
+//! | `${NAME:-default}` | the variable, or the default where it is unset or empty |
+//! | `$$` | a dollar, also in a default |
+//! | `$` before anything else | itself |
+//!
+//! A plain scalar is typed after that, a quoted one stays text, and keys are never expanded: a
+//! value can neither change the structure of the file nor the place of anything in it. Inside
+//! `{ }` and `[ ]` the grammar of YAML wants references quoted.
 //!
 //! What YAML allows and configuration is better without is refused with the reason: several
 //! documents, tags, merge keys, keys that are lists or mappings, the same key twice. Aliases are
