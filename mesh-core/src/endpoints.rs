@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -59,7 +59,17 @@ const COALESCED: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct Endpoints {
     set: Arc<ArcSwap<EndpointSet>>,
+    observers: Arc<Mutex<Observers>>,
 }
+
+/// Told of each set in turn; locked while a set is published.
+#[derive(Default)]
+struct Observers {
+    subscribed: u64,
+    list: Vec<(u64, Observer)>,
+}
+
+type Observer = Box<dyn FnMut(&Arc<EndpointSet>) + Send>;
 
 impl Endpoints {
     /// The set that a stream of updates describes, and the driver that keeps it up to date: a future that somebody
@@ -68,7 +78,7 @@ impl Endpoints {
     where
         S: Stream<Item = Update>,
     {
-        let endpoints = Self { set: Arc::default() };
+        let endpoints = Self { set: Arc::default(), observers: Arc::default() };
         let driver = EndpointsDriver {
             updates: Box::pin(updates),
             members: Members::default(),
@@ -83,7 +93,7 @@ impl Endpoints {
     pub fn fixed(targets: impl IntoIterator<Item = Target>) -> Self {
         let mut members = Members::default();
         members.apply(Update::Set(targets.into_iter().collect()));
-        Self { set: Arc::new(ArcSwap::from_pointee(members.publish(1))) }
+        Self { set: Arc::new(ArcSwap::from_pointee(members.publish(1))), observers: Arc::default() }
     }
 
     /// The present set. For a place that asks per request, keep an `arc_swap::Cache` of [`Endpoints::source`].
@@ -94,6 +104,57 @@ impl Endpoints {
     /// Where the present set is to be read.
     pub fn source(&self) -> &Arc<ArcSwap<EndpointSet>> {
         &self.set
+    }
+
+    /// Tells `observer` of the present set, at once, and then of each further one before [`Endpoints::load`] shows
+    /// it, in the order of subscription: what a worker needs for a set is ready when the worker sees it. Until the
+    /// subscription is dropped.
+    ///
+    /// It is called by whoever drives the set, so off the path of requests; it must not subscribe to the same
+    /// endpoints or drop a subscription to them.
+    pub fn subscribe(&self, mut observer: impl FnMut(&Arc<EndpointSet>) + Send + 'static) -> Subscription {
+        let mut observers = locked(&self.observers);
+        observer(&self.set.load_full());
+        observers.subscribed += 1;
+        let number = observers.subscribed;
+        observers.list.push((number, Box::new(observer)));
+        Subscription { observers: Arc::downgrade(&self.observers), number }
+    }
+
+    fn publish(&self, set: EndpointSet) {
+        let set = Arc::new(set);
+        let mut observers = locked(&self.observers);
+        observers.list.iter_mut().for_each(|(_, observer)| observer(&set));
+        self.set.store(set);
+    }
+}
+
+fn locked(observers: &Mutex<Observers>) -> MutexGuard<'_, Observers> {
+    observers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Made by [`Endpoints::subscribe`]; dropping it ends it.
+#[must_use = "dropping it ends the subscription"]
+pub struct Subscription {
+    observers: Weak<Mutex<Observers>>,
+    number: u64,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let Some(observers) = self.observers.upgrade() else { return };
+        let mut observers = locked(&observers);
+        let place = observers.list.iter().position(|(number, _)| *number == self.number);
+        let gone = place.map(|place| observers.list.remove(place));
+        // what it captured may be anything: not under the lock
+        drop(observers);
+        drop(gone);
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -192,7 +253,7 @@ pub struct EndpointsDriver<S> {
 impl<S: Stream<Item = Update>> EndpointsDriver<S> {
     fn publish(&mut self) {
         let version = self.endpoints.set.load().version + 1;
-        self.endpoints.set.store(Arc::new(self.members.publish(version)));
+        self.endpoints.publish(self.members.publish(version));
         self.dirty = false;
     }
 

@@ -104,3 +104,24 @@ async fn an_ended_stream_publishes_what_it_gathered() {
     driver.await;
     assert_eq!(addresses(&endpoints), ["127.0.0.1:2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_hears_every_set_before_it_shows_until_the_subscription_is_dropped() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    let _driver = driver.spawn();
+    let heard: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
+    let subscription = endpoints.subscribe({
+        let (heard, endpoints) = (heard.clone(), endpoints.clone());
+        move |set| heard.lock().unwrap().push((set.version(), endpoints.load().version()))
+    });
+    for port in 1..=2 {
+        feed.send(Some(Update::Set(vec![target(port)])));
+        settle().await;
+    }
+    assert_eq!(*heard.lock().unwrap(), [(0, 0), (1, 0), (2, 1)], "what is told, what shows");
+    drop(subscription);
+    feed.send(Some(Update::Set(vec![])));
+    settle().await;
+    assert_eq!((heard.lock().unwrap().len(), endpoints.load().version()), (3, 3));
+}
