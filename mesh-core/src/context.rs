@@ -31,6 +31,7 @@ struct Record {
     listener: AtomicU32,
     route: AtomicU32,
     cluster: AtomicU32,
+    protocol: AtomicU32,
     trace_flags: AtomicU32,
     trace_high: AtomicU64,
     trace_low: AtomicU64,
@@ -207,6 +208,16 @@ impl Context {
     /// Written by the route's leaf.
     pub fn set_cluster(&self, cluster: Name) {
         self.set_name(|record| &record.cluster, cluster);
+    }
+
+    /// The protocol of the request as metrics and logs name it: `http`, `grpc`, `dubbo`.
+    pub fn protocol(&self) -> Name {
+        self.name(|record| &record.protocol)
+    }
+
+    /// Written by whoever begins the record.
+    pub fn set_protocol(&self, protocol: Name) {
+        self.set_name(|record| &record.protocol, protocol);
     }
 
     /// The trace this request belongs to.

@@ -22,8 +22,12 @@ use tower_service::Service;
     note = "any other response: say `.results_only()` or `.judge(|response: &Response| ..)` on the layer"
 )]
 pub trait Reach<R, Res>: Clone {
-    /// The record of a request.
-    fn context(&self, request: &R) -> Context;
+    /// The record of a request; [`Context::none`] where it carries none.
+    fn context<'a>(&self, request: &'a R) -> &'a Context;
+    /// A response whose body can be watched; `None` for any other.
+    fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
+    where
+        Res: 'a;
     /// Tells a response: the head to those who hear it. A ticket that stays open is left with the response.
     fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res);
     /// Adds metadata to a response's head, where there is one.
@@ -38,9 +42,18 @@ pub struct Whole;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResultsOnly;
 
+static NO_CONTEXT: Context = Context::none();
+
 impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
-    fn context(&self, request: &R) -> Context {
-        request.context().clone()
+    fn context<'a>(&self, request: &'a R) -> &'a Context {
+        request.context()
+    }
+
+    fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
+    where
+        Res: 'a,
+    {
+        Some(response)
     }
 
     fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res) {
@@ -53,8 +66,15 @@ impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
 }
 
 impl<R, Res> Reach<R, Res> for ResultsOnly {
-    fn context(&self, _: &R) -> Context {
-        Context::none()
+    fn context<'a>(&self, _: &'a R) -> &'a Context {
+        &NO_CONTEXT
+    }
+
+    fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>
+    where
+        Res: 'a,
+    {
+        None
     }
 
     fn respond<W: Watch>(&self, open: Open<W>, _: &mut Res) {
@@ -65,8 +85,15 @@ impl<R, Res> Reach<R, Res> for ResultsOnly {
 }
 
 impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
-    fn context(&self, _: &R) -> Context {
-        Context::none()
+    fn context<'a>(&self, _: &'a R) -> &'a Context {
+        &NO_CONTEXT
+    }
+
+    fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>
+    where
+        Res: 'a,
+    {
+        None
     }
 
     fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res) {
@@ -276,7 +303,7 @@ where
                 Err(rejection) => return GatedFuture::refused(rejection),
             },
         };
-        let open = ticket.map(|ticket| Open::new(self.gate.clone(), ticket, self.reach.context(&request)));
+        let open = ticket.map(|ticket| Open::new(self.gate.clone(), ticket, self.reach.context(&request).clone()));
         let follow = if open.is_some() || self.control.is_shadow() {
             Some(Follow { open, shadowed, reach: self.reach.clone() })
         } else {

@@ -19,14 +19,23 @@ struct Interner {
 
 static INTERNER: LazyLock<RwLock<Interner>> = LazyLock::new(|| {
     let mut interner = Interner::default();
-    interner.numbers.insert("", 0);
-    interner.texts.push("");
+    for (number, text) in (0..).zip(KNOWN) {
+        interner.numbers.insert(text, number);
+        interner.texts.push(text);
+    }
     RwLock::new(interner)
 });
+
+/// The names that are constants, by their numbers.
+const KNOWN: [&str; 3] = ["", "http", "grpc"];
 
 impl Name {
     /// No name; its text is empty.
     pub const NONE: Name = Name(0);
+    /// `http`.
+    pub const HTTP: Name = Name(1);
+    /// `grpc`.
+    pub const GRPC: Name = Name(2);
 
     /// The number of this text, the same for the same text for the life of the process. Takes a lock: at
     /// configuration time only.
@@ -90,5 +99,6 @@ mod tests {
         assert_eq!(a, Name::intern("orders"));
         assert_ne!(a, Name::intern("users"));
         assert_eq!((a.as_str(), Name::intern("").is_none()), ("orders", true));
+        assert_eq!((Name::HTTP, Name::GRPC), (Name::intern("http"), Name::intern("grpc")));
     }
 }

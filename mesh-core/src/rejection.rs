@@ -217,6 +217,13 @@ impl Rejection {
         }
     }
 
+    /// Counts it in `mesh_rejections_total{layer,reason}`. For service layers, which refuse seldom: it looks the
+    /// counter up. A gate's refusals are counted by the stack that it stands in.
+    pub fn count(&self) {
+        let (layer, reason) = (self.layer.as_str(), self.kind.as_str());
+        metrics::counter!("mesh_rejections_total", "layer" => layer, "reason" => reason).increment(1);
+    }
+
     /// The answer an injected fault asks for.
     pub fn answer(&self) -> Option<Answer> {
         self.detail.as_ref()?.answer

@@ -1,5 +1,5 @@
 use super::{CallBody, GovernedBody, answer, deadline_from_grpc_timeout, is_grpc};
-use crate::{Context, Refusable, Rejection, time};
+use crate::{Context, Name, Refusable, Rejection, time};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use std::{
@@ -131,6 +131,7 @@ where
         }
         let arrived = time::now();
         let context = Context::begin(arrived, None);
+        context.set_protocol(if grpc { Name::GRPC } else { Name::HTTP });
         if grpc && let Some(deadline) = deadline_from_grpc_timeout(request.headers(), arrived) {
             context.limit_deadline(deadline);
         }
