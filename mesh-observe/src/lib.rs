@@ -1,1 +1,12 @@
-//! Observability layers for tower: request metrics
+//! Observability layers for tower, one feature each. Every layer is a crate of its own that can be used alone; this
+//! one only gathers them.
+//!
+//! | feature | module | layer |
+//! | --- | --- | --- |
+//! | `metrics` | `metrics`, the crate `mesh-metrics` | counts requests and measures how long they take, in bounded series |
+//!
+//! The feature `config` turns on the same feature of every layer that is on: settings read from a spec, and
+//! `register` for the pipelines of `mesh-core`.
+
+#[cfg(feature = "metrics")]
+pub use mesh_metrics as metrics;

@@ -1,0 +1,116 @@
+//! Reading the settings, and the registration for pipelines (feature `config`).
+
+use crate::{
+    TimeoutLayer, TimeoutSettings,
+    layer::{NAME, Shared},
+};
+use mesh_core::{
+    Protocol, Registry,
+    pipeline::{Made, Shape, Site, State, Validate, layer},
+    spec::Invalid,
+    units::{duration, parse_duration},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+/// Registers `timeout`. Over a reload the layer that stood there goes on with the new settings; calls under way keep
+/// the limits they began with.
+pub fn register<P: Protocol>(registry: &mut Registry<P>) {
+    registry.made(
+        NAME,
+        "gives up calls that take too long, and keeps deadlines",
+        Shape::Layer,
+        |settings: TimeoutSettings, previous: Option<Arc<State>>, _: &Site<P>| {
+            let shared = match previous.and_then(|state| state.downcast::<Shared>().ok()) {
+                Some(shared) => {
+                    shared.set(settings);
+                    shared
+                }
+                None => Shared::new(settings),
+            };
+            let state: Arc<State> = shared.clone();
+            (state, Made::Layer(layer(TimeoutLayer::over(shared))))
+        },
+    );
+}
+
+impl Validate for TimeoutSettings {
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.response == Some(Duration::ZERO) {
+            let invalid = Invalid::new("a response in no time at all is not possible: expected a duration above `0s`");
+            return Err(invalid.with_suggestion("leave `timeout` out to wait as long as it takes"));
+        }
+        Ok(())
+    }
+}
+
+/// The mapping form.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TimeoutMapping")]
+struct Mapping {
+    /// How long the head of the response may take, from the end of the request's body. Default: as long as it takes.
+    #[serde(default, with = "duration::option")]
+    #[schemars(schema_with = "duration::option::schema")]
+    response: Option<Duration>,
+}
+
+/// The mapping form.
+impl Serialize for TimeoutSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Mapping { response: self.response }.serialize(serializer)
+    }
+}
+
+/// A mapping, or the time for the response alone.
+impl<'de> Deserialize<'de> for TimeoutSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = TimeoutSettings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as `2s`, or a mapping with `response`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                parse_duration(text).map(TimeoutSettings::response).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let Mapping { response } = Mapping::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(TimeoutSettings { response })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for TimeoutSettings {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeoutSettings".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (response, mapping) = (duration::schema(generator), generator.subschema_for::<Mapping>());
+        json_schema!({ "description": "The time for the response, or a mapping.", "anyOf": [response, mapping] })
+    }
+}
