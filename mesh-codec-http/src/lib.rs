@@ -2,6 +2,7 @@
 
 mod body;
 mod error;
+pub mod forward;
 mod protocol;
 
 pub use body::Body;
