@@ -91,7 +91,7 @@ fn grpc_path<B>(request: &http::Request<B>) -> Option<(&str, &str)> {
 }
 
 /// The host asked for, without its port. The absolute form wins over the header.
-pub(crate) fn host<B>(request: &http::Request<B>) -> &str {
+pub fn host<B>(request: &http::Request<B>) -> &str {
     if let Some(host) = request.uri().host() {
         return host;
     }

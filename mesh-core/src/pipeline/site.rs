@@ -62,6 +62,12 @@ impl<P: Protocol> Site<P> {
         Self { labels: labels.into(), ..self }
     }
 
+    /// With one more label.
+    pub fn with_label(self, name: &'static str, value: String) -> Self {
+        let labels = self.labels.iter().cloned().chain([(name, value)]).collect();
+        Self { labels, ..self }
+    }
+
     /// With clusters that its layers may call.
     pub fn with_clusters(self, find: impl Fn(&str) -> Option<Stage<P>> + Send + Sync + 'static) -> Self {
         Self { cluster: Some(Arc::new(find)), ..self }
