@@ -64,7 +64,8 @@ impl Name {
         self.0 == 0
     }
 
-    pub(crate) const fn number(self) -> u32 {
+    /// Its number, from 0 ([`Name::NONE`]) up: for tables. Not the same from one process to the next.
+    pub const fn number(self) -> u32 {
         self.0
     }
 

@@ -1,1 +1,14 @@
-//! Request metrics with bounded series as a tower layer
+//! Request metrics with bounded series as a tower layer.
+
+#[cfg(feature = "config")]
+mod config;
+mod gate;
+mod layer;
+mod series;
+mod settings;
+
+#[cfg(feature = "config")]
+pub use config::register;
+pub use gate::{DURATION_BUCKETS, Metrics, REQUEST_DURATION_SECONDS, REQUESTS_IN_FLIGHT, REQUESTS_TOTAL, SERIES_LIMIT};
+pub use layer::MetricsLayer;
+pub use settings::{LabelError, MetricsSettings};
