@@ -21,10 +21,7 @@ clusters:
 "#;
 
 fn path_of(text: &str) -> String {
-    write_file("mesh.yaml", text)
-        .to_str()
-        .expect("utf-8")
-        .to_owned()
+    write_file("mesh.yaml", text).to_str().expect("utf-8").to_owned()
 }
 
 #[test]
@@ -75,10 +72,7 @@ fn a_variable_without_a_value_is_an_error_at_its_place() {
     let output = mesh(&["check", &path]);
     let text = output.stdout + &output.stderr;
     assert_eq!(output.code, Some(1), "{text}");
-    assert!(
-        text.contains(&format!("{path}:8:")) && text.contains("NO_SUCH_RATE"),
-        "{text}"
-    );
+    assert!(text.contains(&format!("{path}:8:")) && text.contains("NO_SUCH_RATE"), "{text}");
 }
 
 #[test]
@@ -86,12 +80,7 @@ fn running_a_bad_spec_says_the_same() {
     let path = path_of(&GOOD.replace("orders:", "ordres:"));
     let checked = mesh(&["check", &path]);
     let run = mesh(&["run", "--config", &path]);
-    assert_eq!(
-        (checked.code, run.code),
-        (Some(1), Some(1)),
-        "{}",
-        run.stderr
-    );
+    assert_eq!((checked.code, run.code), (Some(1), Some(1)), "{}", run.stderr);
     let place = format!("{path}:11:");
     assert!((checked.stdout + &checked.stderr).contains(&place));
     assert!(run.stderr.contains(&place), "{}", run.stderr);
@@ -99,11 +88,7 @@ fn running_a_bad_spec_says_the_same() {
 
 #[test]
 fn usage_is_another_exit_code() {
-    for arguments in [
-        &["check"][..],
-        &["no-such-command"],
-        &["run", "--no-such-option"],
-    ] {
+    for arguments in [&["check"][..], &["no-such-command"], &["run", "--no-such-option"]] {
         let output = mesh(arguments);
         assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.stderr);
     }
@@ -114,30 +99,15 @@ fn usage_is_another_exit_code() {
 fn a_file_that_is_not_there() {
     let output = mesh(&["check", "/no/such/mesh.yaml"]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);
-    assert!(
-        output.stderr.contains("/no/such/mesh.yaml"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("/no/such/mesh.yaml"), "{}", output.stderr);
 }
 
 #[test]
 fn explain_shows_every_pipeline_with_its_defaults() {
     let output = mesh(&["explain", &path_of(GOOD)]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
-    for part in [
-        "web",
-        "orders",
-        "metrics",
-        "timeout",
-        "rate_limit",
-        "127.0.0.1:9001",
-    ] {
-        assert!(
-            output.stdout.contains(part),
-            "{part} is not in\n{}",
-            output.stdout
-        );
+    for part in ["web", "orders", "metrics", "timeout", "rate_limit", "127.0.0.1:9001"] {
+        assert!(output.stdout.contains(part), "{part} is not in\n{}", output.stdout);
     }
     let bad = mesh(&["explain", &path_of(&GOOD.replace("2s", "soon"))]);
     assert_eq!(bad.code, Some(1));

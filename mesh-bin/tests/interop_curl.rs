@@ -26,9 +26,7 @@ clusters:
 }
 
 fn curl(arguments: &[&str]) -> String {
-    run(program("curl")
-        .args(["--silent", "--show-error", "--max-time", "30"])
-        .args(arguments))
+    run(program("curl").args(["--silent", "--show-error", "--max-time", "30"]).args(arguments))
 }
 
 #[test]
@@ -83,14 +81,7 @@ fn http1_to_http1() {
 fn http2_to_http1() {
     let (mesh, url) = sidecar(Origin::echo().port, ", protocol: http1");
     let authority = url.trim_start_matches("http://");
-    let text = curl(&[
-        "--http2-prior-knowledge",
-        "-d",
-        "hello",
-        "-b",
-        "a=1; b=2",
-        &format!("{url}/path?query=1"),
-    ]);
+    let text = curl(&["--http2-prior-knowledge", "-d", "hello", "-b", "a=1; b=2", &format!("{url}/path?query=1")]);
     assert!(text.starts_with("POST /path?query=1 HTTP/1.1\n"), "{text}");
     assert!(text.contains(&format!("\nhost: {authority}\n")), "{text}");
     assert!(text.contains("\ncookie: a=1; b=2\n"), "{text}");
@@ -148,18 +139,12 @@ fn the_upstream_protocol_follows_the_downstream_one() {
 fn head() {
     let http1 = Origin::echo();
     let http2 = Server::start("h2_server.py");
-    for (upstream, cluster) in [
-        (http1.port, ", protocol: http1"),
-        (http2.port, ", protocol: http2"),
-    ] {
+    for (upstream, cluster) in [(http1.port, ", protocol: http1"), (http2.port, ", protocol: http2")] {
         let (mesh, url) = sidecar(upstream, cluster);
         for version in ["--http1.1", "--http2-prior-knowledge"] {
             let text = curl(&[version, "--head", &url]);
             assert!(text.contains(" 200"), "{version}{cluster}: {text}");
-            assert!(
-                text.contains("content-length: "),
-                "{version}{cluster}: {text}"
-            );
+            assert!(text.contains("content-length: "), "{version}{cluster}: {text}");
         }
         mesh.stop();
     }
@@ -177,16 +162,8 @@ fn uploads() {
     let data = data.to_str().expect("utf-8");
     let sum: u64 = "0123456789abcdef".bytes().map(u64::from).sum::<u64>() * 64 * 1024;
     for (upstream, cluster, answer) in [
-        (
-            http1.port,
-            ", protocol: http1",
-            format!("1048576 bytes, sum {sum}"),
-        ),
-        (
-            http2.port,
-            ", protocol: http2",
-            r#""body_bytes": 1048576"#.to_owned(),
-        ),
+        (http1.port, ", protocol: http1", format!("1048576 bytes, sum {sum}")),
+        (http2.port, ", protocol: http2", r#""body_bytes": 1048576"#.to_owned()),
     ] {
         let (mesh, url) = sidecar(upstream, cluster);
         for (version, header) in [
@@ -195,10 +172,7 @@ fn uploads() {
             ("--http2-prior-knowledge", "x-any: thing"),
         ] {
             let text = curl(&[version, "-X", "POST", "-T", data, "-H", header, &url]);
-            assert!(
-                text.contains(&answer),
-                "{version} {header}{cluster}: {text}"
-            );
+            assert!(text.contains(&answer), "{version} {header}{cluster}: {text}");
         }
         mesh.stop();
     }
@@ -211,14 +185,7 @@ fn a_large_download() {
     let origin = Origin::start(move |_| support::origin::ok(&body));
     let (mesh, url) = sidecar(origin.port, ", protocol: http1");
     for version in ["--http1.1", "--http2-prior-knowledge"] {
-        let size = curl(&[
-            version,
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{size_download}",
-            &url,
-        ]);
+        let size = curl(&[version, "--output", "/dev/null", "--write-out", "%{size_download}", &url]);
         assert_eq!(size, (8 * 1024 * 1024).to_string(), "{version}");
     }
     mesh.stop();

@@ -17,11 +17,7 @@ impl Sidecar {
         let server = Server::start("grpc_server.py");
         let port = free_port();
         let mesh = Mesh::start(&spec(port, "http", pipeline, server.port));
-        Sidecar {
-            mesh,
-            port,
-            _server: server,
-        }
+        Sidecar { mesh, port, _server: server }
     }
 
     /// Runs a scenario of `peers/grpc_client.py`.
@@ -98,12 +94,7 @@ fn a_grpc_listener() {
 fn a_refused_call_is_resource_exhausted() {
     let sidecar = Sidecar::start("metrics, rate_limit: { rate: 1/m, burst: 10 }");
     sidecar.client(&["limited", "10"]);
-    assert_eq!(
-        sidecar
-            .mesh
-            .metric("mesh_rejections_total", &["layer=\"rate_limit\""]),
-        30.0
-    );
+    assert_eq!(sidecar.mesh.metric("mesh_rejections_total", &["layer=\"rate_limit\""]), 30.0);
     sidecar.mesh.stop();
 }
 
@@ -112,10 +103,7 @@ fn a_rejection_names_its_layer() {
     let sidecar = Sidecar::start("rate_limit: { rate: 1/m, burst: 1 }");
     sidecar.client(&["expect_ok"]);
     let error = sidecar.client(&["expect", "RESOURCE_EXHAUSTED"]);
-    assert!(
-        error.contains(r#"["x-mesh-rejected-by", "rate_limit"]"#),
-        "{error}"
-    );
+    assert!(error.contains(r#"["x-mesh-rejected-by", "rate_limit"]"#), "{error}");
 }
 
 #[test]
@@ -156,9 +144,7 @@ fn a_slow_server_is_deadline_exceeded() {
 fn metrics_tell_statuses_from_trailers() {
     let sidecar = Sidecar::start(STOCK);
     sidecar.client(&["late_status"]);
-    let failures = sidecar
-        .mesh
-        .metric("mesh_requests_total", &["outcome=\"failure\""]);
+    let failures = sidecar.mesh.metric("mesh_requests_total", &["outcome=\"failure\""]);
     assert_eq!(failures, 1.0, "{}", sidecar.mesh.page("/metrics"));
     sidecar.mesh.stop();
 }

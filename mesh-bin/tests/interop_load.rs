@@ -27,12 +27,8 @@ listeners:
 "#
         ));
     }
-    let list = upstreams
-        .map(|port| format!("\"127.0.0.1:{port}\""))
-        .join(", ");
-    spec.push_str(&format!(
-        "clusters:\n  app: {{ discovery: {{ static: [ {list} ] }} }}\n"
-    ));
+    let list = upstreams.map(|port| format!("\"127.0.0.1:{port}\"")).join(", ");
+    spec.push_str(&format!("clusters:\n  app: {{ discovery: {{ static: [ {list} ] }} }}\n"));
     (Mesh::start(&spec), port)
 }
 
@@ -43,10 +39,7 @@ fn wrk_over_http1() {
     let report = run(program("wrk").args(["-t1", "-c32", "-d3s", &url]));
     assert!(!report.contains("Socket errors"), "{report}");
     assert!(!report.contains("Non-2xx"), "{report}");
-    let requests = mesh.metric(
-        "mesh_requests_total",
-        &["listener=\"web\"", "outcome=\"success\""],
-    );
+    let requests = mesh.metric("mesh_requests_total", &["listener=\"web\"", "outcome=\"success\""]);
     assert!(requests > 100.0, "{requests} requests\n{report}");
     mesh.stop();
 }
@@ -66,10 +59,7 @@ fn h2load_over_http2() {
     let (mesh, port) = sidecar();
     let url = format!("http://127.0.0.1:{port}/");
     let report = run(program("h2load").args(["-n", "10000", "-c", "4", "-m", "25", &url]));
-    assert!(
-        report.contains("10000 succeeded, 0 failed, 0 errored, 0 timeout"),
-        "{report}"
-    );
+    assert!(report.contains("10000 succeeded, 0 failed, 0 errored, 0 timeout"), "{report}");
     mesh.stop();
 }
 
@@ -78,9 +68,6 @@ fn h2load_over_http1() {
     let (mesh, port) = sidecar();
     let url = format!("http://127.0.0.1:{port}/");
     let report = run(program("h2load").args(["--h1", "-n", "10000", "-c", "16", &url]));
-    assert!(
-        report.contains("10000 succeeded, 0 failed, 0 errored, 0 timeout"),
-        "{report}"
-    );
+    assert!(report.contains("10000 succeeded, 0 failed, 0 errored, 0 timeout"), "{report}");
     mesh.stop();
 }

@@ -48,11 +48,7 @@ fn held() -> Held {
         let _ = ends.1.recv();
         stream.write_all(ok("late but whole").as_bytes())
     });
-    Held {
-        origin,
-        arrived,
-        release,
-    }
+    Held { origin, arrived, release }
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -74,33 +70,13 @@ fn admin_pages() {
         "# TYPE mesh_request_duration_seconds histogram",
         "# TYPE mesh_requests_in_flight gauge",
     ] {
-        assert!(
-            metrics.lines().any(|other| other == line),
-            "{line} is not in\n{metrics}"
-        );
+        assert!(metrics.lines().any(|other| other == line), "{line} is not in\n{metrics}");
     }
-    let labels = [
-        "listener=\"web\"",
-        "route=\"all\"",
-        "cluster=\"app\"",
-        "status_class=\"2xx\"",
-        "outcome=\"success\"",
-    ];
-    assert_eq!(
-        mesh.metric("mesh_requests_total", &labels),
-        3.0,
-        "{metrics}"
-    );
-    assert_eq!(
-        mesh.metric("mesh_request_duration_seconds_count", &labels[..3]),
-        3.0,
-        "{metrics}"
-    );
-    assert_eq!(
-        mesh.metric("mesh_requests_in_flight", &[]),
-        0.0,
-        "{metrics}"
-    );
+    let labels =
+        ["listener=\"web\"", "route=\"all\"", "cluster=\"app\"", "status_class=\"2xx\"", "outcome=\"success\""];
+    assert_eq!(mesh.metric("mesh_requests_total", &labels), 3.0, "{metrics}");
+    assert_eq!(mesh.metric("mesh_request_duration_seconds_count", &labels[..3]), 3.0, "{metrics}");
+    assert_eq!(mesh.metric("mesh_requests_in_flight", &[]), 0.0, "{metrics}");
     assert_eq!(mesh.metric("mesh_build_info", &[]), 1.0, "{metrics}");
 
     let config = mesh.page("/config");
@@ -115,22 +91,14 @@ fn admin_pages() {
 fn admin_refuses_foreign_hosts_and_origins() {
     let mesh = Mesh::start(&spec(free_port(), free_port(), ""));
     let admin = mesh.admin;
-    for headers in [
-        "host: evil.test\r\n".to_owned(),
-        format!("host: 127.0.0.1:{admin}\r\norigin: http://evil.test\r\n"),
-    ] {
+    for headers in
+        ["host: evil.test\r\n".to_owned(), format!("host: 127.0.0.1:{admin}\r\norigin: http://evil.test\r\n")]
+    {
         let response = http1::send(admin, &format!("GET /config HTTP/1.1\r\n{headers}\r\n"));
-        assert!(
-            (400..500).contains(&response.status),
-            "{headers}: {}",
-            response.status
-        );
+        assert!((400..500).contains(&response.status), "{headers}: {}", response.status);
     }
     for host in ["localhost", "127.0.0.1"] {
-        let response = http1::send(
-            admin,
-            &format!("GET /ready HTTP/1.1\r\nhost: {host}:{admin}\r\n\r\n"),
-        );
+        let response = http1::send(admin, &format!("GET /ready HTTP/1.1\r\nhost: {host}:{admin}\r\n\r\n"));
         assert_eq!(response.status, 200, "{host}");
     }
     mesh.stop();
@@ -165,22 +133,15 @@ fn sigterm_ends_after_requests_in_flight() {
     let mut idle = Connection::open(port).expect("a connection");
     let mut busy = Connection::open(port).expect("a connection");
     busy.write(GET).expect("written");
-    held.arrived
-        .recv_timeout(PATIENCE)
-        .expect("the request is at the upstream");
+    held.arrived.recv_timeout(PATIENCE).expect("the request is at the upstream");
 
     mesh.terminate();
     eventually("/ready fails", || mesh.ready() != Some(200));
-    eventually("new connections are refused", || {
-        TcpStream::connect(("127.0.0.1", port)).is_err()
-    });
+    eventually("new connections are refused", || TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(idle.is_closed(), "the idle connection");
     held.release.send(()).expect("the upstream waits");
     let response = busy.read_response("GET").expect("the whole answer");
-    assert_eq!(
-        (response.status, response.text().as_str()),
-        (200, "late but whole")
-    );
+    assert_eq!((response.status, response.text().as_str()), (200, "late but whole"));
     assert_eq!(response.head.get("connection"), Some("close"));
     assert!(mesh.wait().success());
 }
@@ -188,11 +149,7 @@ fn sigterm_ends_after_requests_in_flight() {
 #[test]
 fn accepting_goes_on_for_the_delay() {
     let port = free_port();
-    let mut mesh = Mesh::start(&spec(
-        port,
-        Origin::echo().port,
-        "shutdown: { delay: 2s, timeout: 10s }",
-    ));
+    let mut mesh = Mesh::start(&spec(port, Origin::echo().port, "shutdown: { delay: 2s, timeout: 10s }"));
     let start = Instant::now();
     mesh.terminate();
     eventually("/ready fails", || mesh.ready() != Some(200));
@@ -202,27 +159,17 @@ fn accepting_goes_on_for_the_delay() {
         assert_eq!(answer.expect("an answer during the delay").status, 200);
     }
     assert!(mesh.wait().success());
-    assert!(
-        start.elapsed() >= Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
 #[test]
 fn a_request_that_never_ends_is_cut_at_the_timeout() {
     let held = held();
     let port = free_port();
-    let mut mesh = Mesh::start(&spec(
-        port,
-        held.origin.port,
-        "shutdown: { timeout: 300ms }",
-    ));
+    let mut mesh = Mesh::start(&spec(port, held.origin.port, "shutdown: { timeout: 300ms }"));
     let mut busy = Connection::open(port).expect("a connection");
     busy.write(GET).expect("written");
-    held.arrived
-        .recv_timeout(PATIENCE)
-        .expect("the request is at the upstream");
+    held.arrived.recv_timeout(PATIENCE).expect("the request is at the upstream");
     mesh.terminate();
     mesh.wait();
     assert!(busy.read_response("GET").is_err(), "the connection was cut");
@@ -235,11 +182,7 @@ fn a_port_in_use_is_an_error_that_names_it() {
     let path = write_file("mesh.yaml", &spec(port, free_port(), ""));
     let output = mesh(&["run", "--config", path.to_str().expect("utf-8")]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);
-    assert!(
-        output.stderr.contains(&port.to_string()),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains(&port.to_string()), "{}", output.stderr);
 }
 
 /// Exact over workers and connections: of four times the burst, the burst is admitted.
@@ -274,16 +217,10 @@ listeners:
             })
         })
         .collect();
-    let statuses: Vec<u16> = clients
-        .into_iter()
-        .flat_map(|client| client.join().expect("a client"))
-        .collect();
+    let statuses: Vec<u16> = clients.into_iter().flat_map(|client| client.join().expect("a client")).collect();
     assert_eq!(statuses.len(), 4 * BURST);
     let count = |status| statuses.iter().filter(|other| **other == status).count();
     assert_eq!((count(200), count(429)), (BURST, 3 * BURST));
-    assert_eq!(
-        mesh.metric("mesh_rejections_total", &["layer=\"rate_limit\""]),
-        (3 * BURST) as f64
-    );
+    assert_eq!(mesh.metric("mesh_rejections_total", &["layer=\"rate_limit\""]), (3 * BURST) as f64);
     mesh.stop();
 }

@@ -12,29 +12,14 @@ pub(crate) fn test(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
     // One build serves unit, integration, example, interop and documentation tests alike: all
     // features are on, among them mesh-bin's `interop`.
-    steps.run("tests", || {
-        run(&mut cargo([
-            "test",
-            "--workspace",
-            "--all-features",
-            "--no-fail-fast",
-        ]))
-    });
+    steps.run("tests", || run(&mut cargo(["test", "--workspace", "--all-features", "--no-fail-fast"])));
     steps.run("loom models", loom);
 }
 
 /// The interop tests alone.
 pub(crate) fn interop(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
-    steps.run("interop tests", || {
-        run(&mut cargo([
-            "test",
-            "--package",
-            "mesh-bin",
-            "--all-features",
-            "--tests",
-        ]))
-    });
+    steps.run("interop tests", || run(&mut cargo(["test", "--package", "mesh-bin", "--all-features", "--tests"])));
 }
 
 /// `--cfg loom` changes every crate below it, hence a target directory of its own.
@@ -54,23 +39,14 @@ fn loom() -> Outcome {
 pub(crate) fn lint(steps: &mut Steps) {
     steps.run("fmt", || run(&mut cargo(["fmt", "--all", "--check"])));
     steps.run("clippy", || {
-        run(&mut cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--all-features",
-            "--",
-            "--deny",
-            "warnings",
-        ]))
+        run(&mut cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]))
     });
 }
 
 /// The documentation; a broken link is an error.
 pub(crate) fn doc(steps: &mut Steps) {
     steps.run("doc", || {
-        run(cargo(["doc", "--workspace", "--no-deps", "--all-features"])
-            .env("RUSTDOCFLAGS", "--deny warnings"))
+        run(cargo(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "--deny warnings"))
     });
 }
 
@@ -89,24 +65,13 @@ pub(crate) fn features(steps: &mut Steps) {
                 }
             }
         }
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(failed.join("; "))
-        }
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     });
 }
 
 /// Names of the workspace's members.
 fn members() -> Result<Vec<String>, String> {
-    let tree = output(&mut cargo([
-        "tree",
-        "--workspace",
-        "--depth",
-        "0",
-        "--prefix",
-        "none",
-    ]))?;
+    let tree = output(&mut cargo(["tree", "--workspace", "--depth", "0", "--prefix", "none"]))?;
     Ok(tree
         .lines()
         .filter_map(|line| line.split(' ').next())

@@ -51,26 +51,19 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 /// Runs a command for its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let line = shown(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("`{line}` cannot be run: {error}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("`{line}` cannot be run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         Ok(text)
     } else {
         let errors = String::from_utf8_lossy(&output.stderr);
-        Err(format!(
-            "`{line}` ended with {}\n{text}{errors}",
-            output.status
-        ))
+        Err(format!("`{line}` ended with {}\n{text}{errors}", output.status))
     }
 }
 
 /// Whether a program of this name is on the path.
 pub(crate) fn on_path(program: &str) -> bool {
-    env::var_os("PATH")
-        .is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
 /// The command as a shell would be given it, with what is set in its environment.
@@ -83,10 +76,6 @@ fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());
     words.push(name.to_string_lossy().into_owned());
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }

@@ -78,11 +78,6 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
 fn bench(rest: &[String]) -> Outcome {
     let mut command = command::cargo(["bench", "--workspace", "--bench", "*", "--"]);
     command::run(command.args(rest))?;
-    println!(
-        "reports: {}",
-        command::target()
-            .join("criterion/report/index.html")
-            .display()
-    );
+    println!("reports: {}", command::target().join("criterion/report/index.html").display());
     Ok(())
 }

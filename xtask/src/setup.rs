@@ -11,11 +11,7 @@ use crate::step::Outcome;
 type Tool = (&'static str, &'static str);
 
 /// The peers of the interop tests.
-const TEST_TOOLS: &[Tool] = &[
-    ("curl", "curl"),
-    ("wrk", "wrk"),
-    ("h2load", "nghttp2-client"),
-];
+const TEST_TOOLS: &[Tool] = &[("curl", "curl"), ("wrk", "wrk"), ("h2load", "nghttp2-client")];
 
 /// What counts instructions.
 const VALGRIND: &[Tool] = &[("valgrind", "valgrind")];
@@ -46,19 +42,14 @@ pub(crate) fn load() -> Outcome {
 /// Installs the packages of those tools that are not on the path: by apt-get as root, else the
 /// error names the command that a person has to run.
 fn packages(tools: &[Tool]) -> Outcome {
-    let missing: Vec<&str> = tools
-        .iter()
-        .filter(|(program, _)| !on_path(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        tools.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let wanted = missing.join(" ");
     if !on_path("apt-get") {
-        return Err(format!(
-            "install these programs by hand, this is no Debian: {wanted}"
-        ));
+        return Err(format!("install these programs by hand, this is no Debian: {wanted}"));
     }
     if !output(Command::new("id").arg("-u"))?.trim().eq("0") {
         return Err(format!("run this once: sudo apt-get install -y {wanted}"));
@@ -116,15 +107,7 @@ fn python_peers() -> Outcome {
     fs::create_dir_all(peers()).map_err(|error| format!("{}: {error}", peers().display()))?;
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     run(Command::new(venv.join("bin/python"))
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            "-r",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
         .arg(root().join("mesh-bin/tests/peers/requirements.txt")))?;
     let stamp = venv.join("requirements.stamp");
     fs::write(&stamp, requirements()?).map_err(|error| format!("{}: {error}", stamp.display()))

@@ -49,11 +49,7 @@ impl Steps {
             .into_iter()
             .filter_map(|(name, _, outcome)| outcome.err().map(|why| format!("{name}: {why}")))
             .collect();
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(failed.join("\n"))
-        }
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
     }
 }
 

@@ -15,20 +15,15 @@ pub struct Head {
 impl Head {
     /// Reads up to the empty line; an end of input before the first byte is `UnexpectedEof`.
     pub fn read(from: &mut impl BufRead) -> io::Result<Head> {
-        let mut head = Head {
-            line: read_line(from)?,
-            headers: Vec::new(),
-        };
+        let mut head = Head { line: read_line(from)?, headers: Vec::new() };
         loop {
             let line = read_line(from)?;
             if line.is_empty() {
                 return Ok(head);
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| io::Error::other(format!("no header field: {line:?}")))?;
-            head.headers
-                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| io::Error::other(format!("no header field: {line:?}")))?;
+            head.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
 
@@ -41,11 +36,7 @@ impl Head {
 
     /// Every field of this name.
     pub fn get_all(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect()
     }
 }
 
@@ -75,9 +66,7 @@ impl Connection {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Connection {
-            stream: BufReader::new(stream),
-        })
+        Ok(Connection { stream: BufReader::new(stream) })
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -114,12 +103,7 @@ impl Connection {
         } else {
             self.stream.read_to_end(&mut body)?;
         }
-        Ok(Response {
-            status,
-            head,
-            body,
-            chunked,
-        })
+        Ok(Response { status, head, body, chunked })
     }
 
     /// Reads so many bytes as they are.
@@ -159,8 +143,8 @@ pub fn read_chunks(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let line = read_line(from)?;
-        let length = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-            .map_err(io::Error::other)?;
+        let length =
+            usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(io::Error::other)?;
         if length == 0 {
             while !read_line(from)?.is_empty() {}
             return Ok(body);
@@ -194,7 +178,6 @@ pub fn get(port: u16, path: &str) -> Response {
 
 /// As [`get`], where a failure is an answer too.
 pub fn try_get(port: u16, path: &str) -> io::Result<Response> {
-    let request =
-        format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
     Connection::open(port)?.exchange(&request)
 }

@@ -2,11 +2,7 @@
 //!
 //! Everything here is std only, so that no bug of a library the program uses can hide in its tests.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test program uses a part of it"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 pub mod http1;
 pub mod origin;
@@ -52,10 +48,7 @@ pub fn free_port() -> u16 {
 pub fn eventually(name: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {name}"
-        );
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {name}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -64,8 +57,7 @@ pub fn eventually(name: &str, mut condition: impl FnMut() -> bool) {
 pub fn write_file(name: &str, text: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let dir =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
     fs::create_dir_all(&dir).expect("a directory for the test");
     let path = dir.join(name);
     fs::write(&path, text).expect("a file for the test");
@@ -81,11 +73,7 @@ pub struct Output {
 
 /// Runs a command of the program to its end.
 pub fn mesh(arguments: &[&str]) -> Output {
-    let output = Command::new(PROGRAM)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs");
+    let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().expect("the program runs");
     Output {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -113,10 +101,7 @@ impl Mesh {
             if let Some(status) = mesh.child.try_wait().expect("the state of the program") {
                 panic!("the program ended before it was ready: {status}\nspec:\n{spec}");
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "not ready within {PATIENCE:?}\nspec:\n{spec}"
-            );
+            assert!(start.elapsed() < PATIENCE, "not ready within {PATIENCE:?}\nspec:\n{spec}");
             thread::sleep(Duration::from_millis(5));
         }
         mesh
@@ -135,16 +120,8 @@ impl Mesh {
         let output = Arc::new(Mutex::new(String::new()));
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
-        let readers = vec![
-            collect(stdout, output.clone()),
-            collect(stderr, output.clone()),
-        ];
-        Mesh {
-            child,
-            output,
-            readers,
-            admin,
-        }
+        let readers = vec![collect(stdout, output.clone()), collect(stderr, output.clone())];
+        Mesh { child, output, readers, admin }
     }
 
     /// What the program has printed so far.
@@ -154,9 +131,7 @@ impl Mesh {
 
     /// The status of `/ready`, if the admin listener answers.
     pub fn ready(&self) -> Option<u16> {
-        http1::try_get(self.admin, "/ready")
-            .ok()
-            .map(|response| response.status)
+        http1::try_get(self.admin, "/ready").ok().map(|response| response.status)
     }
 
     /// A page of the admin listener, which has to answer 200.
@@ -173,8 +148,7 @@ impl Mesh {
             .lines()
             .filter(|line| !line.starts_with('#'))
             .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                     && labels.iter().all(|label| line.contains(label))
             })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
@@ -183,10 +157,7 @@ impl Mesh {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let status = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .expect("kill runs");
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "kill: {status}");
     }
 
@@ -204,10 +175,7 @@ impl Mesh {
     pub fn stop(mut self) {
         self.terminate();
         let status = self.wait();
-        assert!(
-            status.success(),
-            "after SIGTERM the program ended with {status}"
-        );
+        assert!(status.success(), "after SIGTERM the program ended with {status}");
     }
 }
 

@@ -66,11 +66,7 @@ impl Origin {
             }
             text.push('\n');
             text.push_str(&String::from_utf8_lossy(&request.body));
-            if request.method() == "HEAD" {
-                head_of(text.len())
-            } else {
-                ok(&text)
-            }
+            if request.method() == "HEAD" { head_of(text.len()) } else { ok(&text) }
         })
     }
 }
@@ -85,10 +81,7 @@ fn head_of(length: usize) -> String {
 }
 
 /// Reads one request, having said that it may continue where it waits for that.
-pub fn read_request(
-    reader: &mut BufReader<TcpStream>,
-    stream: &mut TcpStream,
-) -> io::Result<Request> {
+pub fn read_request(reader: &mut BufReader<TcpStream>, stream: &mut TcpStream) -> io::Result<Request> {
     let head = Head::read(reader)?;
     if head.get("expect") == Some("100-continue") {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;

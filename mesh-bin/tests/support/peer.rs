@@ -11,10 +11,7 @@ const MISSING: &str = "is missing: run `cargo xtask test`, which installs the pe
 /// A program on the path, such as `curl`.
 pub fn program(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
-    assert!(
-        env::split_paths(&path).any(|dir| dir.join(name).is_file()),
-        "{name} {MISSING}"
-    );
+    assert!(env::split_paths(&path).any(|dir| dir.join(name).is_file()), "{name} {MISSING}");
     Command::new(name)
 }
 
@@ -31,17 +28,10 @@ pub fn script(name: &str) -> Command {
 
 /// Runs a client to its end, which has to be good, and gives what it printed.
 pub fn run(command: &mut Command) -> String {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .expect("the peer runs");
+    let output = command.stdin(Stdio::null()).output().expect("the peer runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{text}{errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
     text
 }
 
@@ -55,19 +45,12 @@ pub struct Server {
 impl Server {
     /// Starts one of the scripts, which prints its port on the first line.
     pub fn start(name: &str) -> Server {
-        let mut child = script(name)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peer starts");
+        let mut child = script(name).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the peer starts");
         let input = child.stdin.take();
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         output.read_line(&mut line).expect("the peer's first line");
-        let port = line
-            .trim()
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} printed {line:?}"));
+        let port = line.trim().parse().unwrap_or_else(|_| panic!("{name} printed {line:?}"));
         Server { child, input, port }
     }
 }

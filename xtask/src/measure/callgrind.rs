@@ -7,15 +7,8 @@
 use std::collections::HashMap;
 
 /// Functions that hand out memory, of jemalloc as the program links it and of the C library.
-const ALLOCATE: &[&str] = &[
-    "_rjem_malloc",
-    "_rjem_mallocx",
-    "_rjem_calloc",
-    "malloc",
-    "calloc",
-    "aligned_alloc",
-    "posix_memalign",
-];
+const ALLOCATE: &[&str] =
+    &["_rjem_malloc", "_rjem_mallocx", "_rjem_calloc", "malloc", "calloc", "aligned_alloc", "posix_memalign"];
 
 /// Functions that give memory another size.
 const REALLOCATE: &[&str] = &["_rjem_rallocx", "_rjem_realloc", "realloc"];
@@ -45,21 +38,13 @@ impl Profile {
         let mut parts: HashMap<(usize, usize), String> = HashMap::new();
         for line in text.lines() {
             let bytes = line.as_bytes();
-            if bytes
-                .first()
-                .is_some_and(|byte| byte.is_ascii_digit() || b"+-*".contains(byte))
-            {
+            if bytes.first().is_some_and(|byte| byte.is_ascii_digit() || b"+-*".contains(byte)) {
                 if std::mem::take(&mut costs_of_call) {
                     continue;
                 }
-                let cost = line
-                    .split_ascii_whitespace()
-                    .nth(1)
-                    .map_or(Ok(0), str::parse::<i64>);
+                let cost = line.split_ascii_whitespace().nth(1).map_or(Ok(0), str::parse::<i64>);
                 let cost = cost.map_err(|error| format!("{line:?}: {error}"))?;
-                let part = parts
-                    .entry((object, file))
-                    .or_insert_with(|| part_of(files.get(file), objects.get(object)));
+                let part = parts.entry((object, file)).or_insert_with(|| part_of(files.get(file), objects.get(object)));
                 match profile.parts.get_mut(part) {
                     Some(sum) => *sum += cost,
                     None => drop(profile.parts.insert(part.clone(), cost)),
@@ -130,9 +115,7 @@ impl Names {
             .strip_prefix('(')
             .and_then(|rest| rest.split_once(')'))
             .ok_or_else(|| format!("not a compressed name: {value:?}"))?;
-        let number = number
-            .parse()
-            .map_err(|error| format!("{value:?}: {error}"))?;
+        let number = number.parse().map_err(|error| format!("{value:?}: {error}"))?;
         if let Some(name) = name.strip_prefix(' ') {
             self.0.insert(number, name.to_owned());
         }
@@ -159,21 +142,14 @@ fn part_of(file: &str, object: &str) -> String {
         return "jemalloc".to_owned();
     }
     let root = crate::command::root().to_string_lossy();
-    let inside = file
-        .strip_prefix(&*root)
-        .unwrap_or(file)
-        .trim_start_matches('/');
+    let inside = file.strip_prefix(&*root).unwrap_or(file).trim_start_matches('/');
     if let Some((package, _)) = inside.split_once("/src/")
         && inside.ends_with(".rs")
     {
         return package.rsplit('/').next().unwrap_or(package).to_owned();
     }
     let object = object.rsplit('/').next().unwrap_or(object);
-    if object.contains(".so") {
-        object.to_owned()
-    } else {
-        "(no source)".to_owned()
-    }
+    if object.contains(".so") { object.to_owned() } else { "(no source)".to_owned() }
 }
 
 /// `name-with-dashes-1.2.3` without `-1.2.3`.

@@ -31,26 +31,11 @@ fn variants() -> Vec<Variant> {
     let bare = "forwarded: off\n    request_id: off\n    ";
     let gate = ", rate_limit: { rate: 10000000/s, burst: 10000000 }";
     vec![
-        Variant {
-            name: "no layers, header work off",
-            listener: format!("{bare}pipeline: []"),
-        },
-        Variant {
-            name: "no layers",
-            listener: "pipeline: []".to_owned(),
-        },
-        Variant {
-            name: "timeout",
-            listener: "pipeline: [ timeout: 30s ]".to_owned(),
-        },
-        Variant {
-            name: "metrics, timeout",
-            listener: "pipeline: [ metrics, timeout: 30s ]".to_owned(),
-        },
-        Variant {
-            name: DEFENDED,
-            listener: format!("pipeline: [ {STOCK} ]"),
-        },
+        Variant { name: "no layers, header work off", listener: format!("{bare}pipeline: []") },
+        Variant { name: "no layers", listener: "pipeline: []".to_owned() },
+        Variant { name: "timeout", listener: "pipeline: [ timeout: 30s ]".to_owned() },
+        Variant { name: "metrics, timeout", listener: "pipeline: [ metrics, timeout: 30s ]".to_owned() },
+        Variant { name: DEFENDED, listener: format!("pipeline: [ {STOCK} ]") },
         Variant {
             name: "stock and four more rate limits",
             listener: format!("pipeline: [ {STOCK}{} ]", gate.repeat(4)),
@@ -73,15 +58,10 @@ pub(crate) fn instructions() -> Outcome {
         println!("{} …", variant.name);
         let profile = measure(&variant, endpoint)?;
         let requests = (CONNECTIONS * REQUESTS) as f64;
-        let (allocations, reallocations) = (
-            profile.allocations as f64 / requests,
-            profile.reallocations as f64 / requests,
-        );
+        let (allocations, reallocations) =
+            (profile.allocations as f64 / requests, profile.reallocations as f64 / requests);
         let each = profile.total() / (CONNECTIONS * REQUESTS) as i64;
-        let row = format!(
-            "| {} | {each} | {allocations:.1} | {reallocations:.1} |",
-            variant.name
-        );
+        let row = format!("| {} | {each} | {allocations:.1} | {reallocations:.1} |", variant.name);
         println!("{row}");
         let _ = writeln!(text, "{row}");
         if variant.name == DEFENDED {
@@ -135,11 +115,8 @@ fn run(variant: &Variant, endpoint: u16, requests: usize) -> Result<Profile, Str
 /// The table of the parts, each with at least one in two hundred of the whole.
 fn by_part(profile: &Profile, each: i64) -> String {
     let requests = (CONNECTIONS * REQUESTS) as i64;
-    let mut parts: Vec<(&str, i64)> = profile
-        .parts
-        .iter()
-        .map(|(part, cost)| (part.as_str(), cost / requests))
-        .collect();
+    let mut parts: Vec<(&str, i64)> =
+        profile.parts.iter().map(|(part, cost)| (part.as_str(), cost / requests)).collect();
     parts.sort_by_key(|(part, cost)| (-cost, *part));
     let mut text = String::from(
         "\nWhere *stock* spends them, by the crate whose source they come from (inlined code \

@@ -19,31 +19,11 @@ pub(crate) fn load() -> Outcome {
          | run | requests per second |\n| --- | ---: |\n",
     );
     for (name, upstream, generator) in [
-        (
-            "HTTP/1.1, wrk, 64 connections",
-            "http1",
-            Generator::Wrk(&[]),
-        ),
-        (
-            "HTTP/1.1, wrk, a connection per request",
-            "http1",
-            Generator::Wrk(&["-H", "connection: close"]),
-        ),
-        (
-            "HTTP/1.1, h2load, 64 connections",
-            "http1",
-            Generator::H2load(&["--h1", "-c", "64"]),
-        ),
-        (
-            "HTTP/2, h2load, 8 connections of 32 streams",
-            "http2",
-            Generator::H2load(&["-c", "8", "-m", "32"]),
-        ),
-        (
-            "HTTP/2 to HTTP/1.1, h2load, 8 connections of 8 streams",
-            "http1",
-            Generator::H2load(&["-c", "8", "-m", "8"]),
-        ),
+        ("HTTP/1.1, wrk, 64 connections", "http1", Generator::Wrk(&[])),
+        ("HTTP/1.1, wrk, a connection per request", "http1", Generator::Wrk(&["-H", "connection: close"])),
+        ("HTTP/1.1, h2load, 64 connections", "http1", Generator::H2load(&["--h1", "-c", "64"])),
+        ("HTTP/2, h2load, 8 connections of 32 streams", "http2", Generator::H2load(&["-c", "8", "-m", "32"])),
+        ("HTTP/2 to HTTP/1.1, h2load, 8 connections of 8 streams", "http1", Generator::H2load(&["-c", "8", "-m", "8"])),
     ] {
         let port = free_port()?;
         let sidecar = Program::start(&[], &sidecar(port, &ports, upstream))?;
@@ -72,10 +52,7 @@ pub(super) fn endpoints(ports: &[u16]) -> String {
 
 /// The stock sidecar before these endpoints.
 pub(super) fn sidecar(port: u16, endpoints: &[u16], upstream: &str) -> String {
-    let list: Vec<String> = endpoints
-        .iter()
-        .map(|port| format!("\"127.0.0.1:{port}\""))
-        .collect();
+    let list: Vec<String> = endpoints.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
     format!(
         "workers: 1\nlisteners:\n  web:\n    bind: \"127.0.0.1:{port}\"\n    pipeline: [ {STOCK} ]\n\
          \x20   routes: [ {{ match: {{ path: {{ prefix: / }} }}, cluster: app }} ]\n\
@@ -96,10 +73,7 @@ impl Generator {
         match self {
             Generator::Wrk(arguments) => {
                 let mut command = Command::new("wrk");
-                command
-                    .args(["-t1", "-c64", "-d10s"])
-                    .args(*arguments)
-                    .arg(url);
+                command.args(["-t1", "-c64", "-d10s"]).args(*arguments).arg(url);
                 let report = output(&mut command)?;
                 if report.contains("Socket errors") || report.contains("Non-2xx") {
                     return Err(format!("wrk met errors:\n{report}"));

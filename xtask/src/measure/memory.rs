@@ -23,12 +23,10 @@ pub(crate) fn memory() -> Outcome {
     let start = sidecar.resident()?;
     let url = format!("http://127.0.0.1:{port}/");
     // What wrk prints is of no interest here; that it ends is.
-    let load =
-        thread::spawn(move || output(Command::new("wrk").args(["-t1", "-c64", "-d60s", &url])));
+    let load = thread::spawn(move || output(Command::new("wrk").args(["-t1", "-c64", "-d60s", &url])));
     thread::sleep(Duration::from_secs(58));
     let loaded = sidecar.resident()?;
-    load.join()
-        .map_err(|_| "wrk's thread panicked".to_owned())??;
+    load.join().map_err(|_| "wrk's thread panicked".to_owned())??;
     thread::sleep(Duration::from_secs(5));
     let after = sidecar.resident()?;
     sidecar.stop()?;

@@ -45,9 +45,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 
 /// Sends `requests` on each of `connections`, the next when the answer to the one before has come.
 pub(crate) fn fire(port: u16, connections: usize, requests: usize) -> Result<(), String> {
-    let clients: Vec<_> = (0..connections)
-        .map(|_| thread::spawn(move || client(port, requests)))
-        .collect();
+    let clients: Vec<_> = (0..connections).map(|_| thread::spawn(move || client(port, requests))).collect();
     for client in clients {
         match client.join() {
             Ok(Ok(())) => {}
@@ -89,11 +87,7 @@ impl Head {
         self.bytes = std::mem::take(&mut self.rest);
         let mut chunk = [0; 4096];
         loop {
-            if let Some(end) = self
-                .bytes
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            if let Some(end) = self.bytes.windows(4).position(|window| window == b"\r\n\r\n") {
                 self.rest = self.bytes.split_off(end + 4);
                 return Ok(());
             }

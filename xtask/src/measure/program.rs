@@ -16,14 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Builds the release program.
 pub(crate) fn build() -> Outcome {
-    run(&mut cargo([
-        "build",
-        "--release",
-        "--package",
-        "mesh-bin",
-        "--bin",
-        "mesh",
-    ]))
+    run(&mut cargo(["build", "--release", "--package", "mesh-bin", "--bin", "mesh"]))
 }
 
 /// A port nobody listens on.
@@ -65,9 +58,7 @@ impl Program {
         let start = Instant::now();
         while !ready(admin).unwrap_or(false) {
             if let Ok(Some(status)) = program.child.try_wait() {
-                return Err(format!(
-                    "the program ended before it was ready: {status}\n{spec}"
-                ));
+                return Err(format!("the program ended before it was ready: {status}\n{spec}"));
             }
             if start.elapsed() > PATIENCE {
                 return Err(format!("the program is not ready within {PATIENCE:?}"));
@@ -83,13 +74,7 @@ impl Program {
         let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         status
             .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
-                    .split_whitespace()
-                    .next()?
-                    .parse()
-                    .ok()
-            })
+            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
             .ok_or_else(|| format!("{path} has no VmRSS"))
     }
 
@@ -122,10 +107,7 @@ fn spec_file(spec: &str) -> Result<PathBuf, String> {
 
 fn ready(admin: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect(("127.0.0.1", admin))?;
-    write!(
-        stream,
-        "GET /ready HTTP/1.1\r\nhost: 127.0.0.1:{admin}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET /ready HTTP/1.1\r\nhost: 127.0.0.1:{admin}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer.starts_with("HTTP/1.1 200"))
