@@ -269,6 +269,10 @@ impl Drop for Context {
     /// The last handle gives the record back.
     fn drop(&mut self) {
         let Some(mut record) = self.0.take() else { return };
+        // a plain load: `get_mut` alone locks the count of weak handles first
+        if Arc::strong_count(&record) > 1 {
+            return;
+        }
         if let Some(unshared) = Arc::get_mut(&mut record) {
             *unshared = Record::default();
             let _ = FREE.try_with(|free| {

@@ -29,7 +29,7 @@ pub trait Reach<R, Res>: Clone {
     where
         Res: 'a;
     /// Tells a response: the head to those who hear it. A ticket that stays open is left with the response.
-    fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res);
+    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res);
     /// Adds metadata to a response's head, where there is one.
     fn mark(&self, response: &mut Res, name: &'static str, value: &[u8]);
 }
@@ -56,7 +56,8 @@ impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
         Some(response)
     }
 
-    fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res) {
+    #[inline]
+    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
         open.respond(response);
     }
 
@@ -77,7 +78,8 @@ impl<R, Res> Reach<R, Res> for ResultsOnly {
         None
     }
 
-    fn respond<W: Watch>(&self, open: Open<W>, _: &mut Res) {
+    #[inline]
+    fn respond<W: Watch>(&self, open: &mut Open<W>, _: &mut Res) {
         open.end(Verdict::without_answer(Outcome::Success, Side::Upstream));
     }
 
@@ -96,7 +98,8 @@ impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
         None
     }
 
-    fn respond<W: Watch>(&self, open: Open<W>, response: &mut Res) {
+    #[inline]
+    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
         open.end(Verdict::without_answer(self(response), Side::Upstream));
     }
 
@@ -126,19 +129,18 @@ impl<W: Watch> Open<W> {
     }
 
     /// At a response whose body can be watched: tells the head to those who hear it, and leaves the ticket with the
-    /// response if it is to hear the end of the body.
-    pub fn respond<Res: Governed>(mut self, response: &mut Res) {
+    /// response if it is to hear the end of the body. Of a ticket that is not open any more nothing is told.
+    #[inline]
+    pub fn respond<Res: Governed>(&mut self, response: &mut Res) {
         let Some(watch) = self.watch.take() else { return };
         let hears = watch.hears();
         if hears != Hears::End {
             watch.on_response(&mut self.ticket, response.head());
         }
         if hears == Hears::Response {
-            let head = response.head();
-            let verdict =
-                Verdict { outcome: head.outcome().unwrap_or(Outcome::Success), side: head.side(), code: head.code() };
-            self.watch = Some(watch);
-            return self.end(verdict);
+            let verdict = Seen::of(response.head()).verdict(Outcome::Success);
+            let at = At::unread();
+            return watch.on_end(self.ticket, &End::new(verdict, &at, &self.context));
         }
         if !response.guards().has_seen() {
             let seen = Seen::of(response.head());
@@ -148,7 +150,8 @@ impl<W: Watch> Open<W> {
     }
 
     /// Ends it.
-    pub fn end(mut self, verdict: Verdict) {
+    #[inline]
+    pub fn end(&mut self, verdict: Verdict) {
         if let Some(watch) = self.watch.take() {
             let at = At::unread();
             watch.on_end(self.ticket, &End::new(verdict, &at, &self.context));
@@ -156,27 +159,36 @@ impl<W: Watch> Open<W> {
     }
 
     /// Ends it with an error. A refusal is a head first.
-    pub fn end_error<E: Refusal>(mut self, error: &mut E) {
-        if let (Some(rejection), Some(watch)) = (error.rejection_mut(), &self.watch)
+    pub fn end_error<E: Refusal>(&mut self, error: &mut E) {
+        let Some(watch) = self.watch.take() else { return };
+        if let Some(rejection) = error.rejection_mut()
             && watch.hears() != Hears::End
         {
             watch.on_response(&mut self.ticket, rejection);
         }
+        let at = At::unread();
         // a refusal may also be there behind sources that cannot be written to
-        let Some(rejection) = error.rejection() else { return self.end(error.verdict()) };
-        if let Some(watch) = self.watch.take() {
-            let at = At::unread();
-            watch.on_end(self.ticket, &End::refused(rejection, &at, &self.context));
-        }
+        let end = match error.rejection() {
+            Some(rejection) => End::refused(rejection, &at, &self.context),
+            None => End::new(error.verdict(), &at, &self.context),
+        };
+        watch.on_end(self.ticket, &end);
+    }
+
+    /// Dropped without a word.
+    #[cold]
+    fn abandon(&mut self, watch: &W) {
+        let at = At::unread();
+        let end = End::new(Verdict::of_drop(), &at, &self.context);
+        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
     }
 }
 
 impl<W: Watch> Drop for Open<W> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(watch) = self.watch.take() {
-            let at = At::unread();
-            let end = End::new(Verdict::of_drop(), &at, &self.context);
-            guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
+            self.abandon(&watch);
         }
     }
 }
@@ -303,11 +315,13 @@ where
                 Err(rejection) => return GatedFuture::refused(rejection),
             },
         };
-        let open = ticket.map(|ticket| Open::new(self.gate.clone(), ticket, self.reach.context(&request).clone()));
-        let follow = if open.is_some() || self.control.is_shadow() {
-            Some(Follow { open, shadowed, reach: self.reach.clone() })
-        } else {
-            None
+        let follow = match ticket {
+            Some(ticket) => {
+                let open = Open::new(self.gate.clone(), ticket, self.reach.context(&request).clone());
+                Some(Follow { open: Some(open), shadowed, reach: self.reach.clone() })
+            }
+            None if shadowed.is_none() => None,
+            None => Some(Follow { open: None, shadowed, reach: self.reach.clone() }),
         };
         let inner = self.inner.call(request);
         GatedFuture { state: State::Running { follow, inner }, request: std::marker::PhantomData }
@@ -359,7 +373,7 @@ where
             StateProj::Running { follow: None, inner } => inner.poll(cx),
             StateProj::Running { follow, inner } => {
                 let mut result = ready!(inner.poll(cx));
-                if let Some(follow) = follow.take() {
+                if let Some(follow) = follow {
                     follow.told(&mut result);
                 }
                 Poll::Ready(result)
@@ -373,24 +387,20 @@ where
 }
 
 impl<G: Watch, M> Follow<G, M> {
-    fn told<R, Res, E: Refusal>(self, result: &mut Result<Res, E>)
+    #[inline]
+    fn told<R, Res, E: Refusal>(&mut self, result: &mut Result<Res, E>)
     where
         M: Reach<R, Res>,
     {
-        match result {
-            Ok(response) => {
+        match (result, &mut self.open) {
+            (Ok(response), Some(open)) => self.reach.respond(open, response),
+            (Ok(response), None) => {
                 if !self.shadowed.is_none() {
                     self.reach.mark(response, "x-mesh-shadow", self.shadowed.as_str().as_bytes());
                 }
-                if let Some(open) = self.open {
-                    self.reach.respond(open, response);
-                }
             }
-            Err(error) => {
-                if let Some(open) = self.open {
-                    open.end_error(error);
-                }
-            }
+            (Err(error), Some(open)) => open.end_error(error),
+            (Err(_), None) => {}
         }
     }
 }

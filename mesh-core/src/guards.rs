@@ -74,11 +74,12 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn of(head: &dyn Head) -> Self {
-        Self { outcome: head.outcome(), side: head.side(), code: head.code() }
+        let (outcome, code) = head.outcome_and_code();
+        Self { outcome, side: head.side(), code }
     }
 
     /// The verdict if the call ends here; a head that could not tell counts as `or`.
-    fn verdict(self, or: Outcome) -> Verdict {
+    pub(crate) fn verdict(self, or: Outcome) -> Verdict {
         Verdict { outcome: self.outcome.unwrap_or(or), side: self.side, code: self.code }
     }
 }
@@ -108,6 +109,12 @@ struct List {
     tickets: Vec<Slot>,
     seen: Option<Seen>,
     bytes: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few responses have.
+#[derive(Default)]
+struct Rare {
     taps: Vec<Box<dyn Tap>>,
     held: Vec<Held>,
     shadows: Vec<Name>,
@@ -137,7 +144,7 @@ impl Guards {
 
     /// Adds a tap.
     pub fn tap(&mut self, tap: Box<dyn Tap>) {
-        self.list().taps.push(tap);
+        self.list().rare().taps.push(tap);
     }
 
     /// Counts bytes of the body that were handed on.
@@ -149,8 +156,8 @@ impl Guards {
 
     /// Asks the taps before a frame is taken from the body. `Ready(Some)`: the body is cut off.
     pub fn poll_frame(&mut self, cx: &mut Cx<'_>) -> Poll<Option<Rejection>> {
-        let Some(list) = &mut self.0 else { return Poll::Ready(None) };
-        for tap in &mut list.taps {
+        let Some(rare) = self.0.as_mut().and_then(|list| list.rare.as_mut()) else { return Poll::Ready(None) };
+        for tap in &mut rare.taps {
             match tap.poll_frame(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(rejection)) => return Poll::Ready(Some(rejection)),
@@ -164,7 +171,7 @@ impl Guards {
     pub fn poll_idle(&mut self, cx: &mut Cx<'_>) -> Option<Rejection> {
         let list = self.0.as_mut()?;
         list.release_held(cx);
-        list.taps.iter_mut().find_map(|tap| match tap.poll_idle(cx) {
+        list.rare.as_mut()?.taps.iter_mut().find_map(|tap| match tap.poll_idle(cx) {
             Poll::Ready(rejection) => Some(rejection),
             Poll::Pending => None,
         })
@@ -214,8 +221,10 @@ impl Guards {
             (Some(inner), Some(mut list)) => {
                 inner.owners.append(&mut list.owners);
                 inner.tickets.append(&mut list.tickets);
-                inner.taps.append(&mut list.taps);
-                inner.held.append(&mut list.held);
+                if let Some(mut rare) = list.rare.take() {
+                    inner.rare().taps.append(&mut rare.taps);
+                    inner.rare().held.append(&mut rare.held);
+                }
                 if !inner.context.is_some() {
                     std::mem::swap(&mut inner.context, &mut list.context);
                 }
@@ -279,7 +288,7 @@ impl Guards {
     pub(crate) fn mark_shadow(&mut self, layer: Name, context: &Context) {
         let list = self.list();
         list.adopt(context);
-        list.shadows.push(layer);
+        list.rare().shadows.push(layer);
     }
 
     fn list(&mut self) -> &mut List {
@@ -314,7 +323,7 @@ impl Drop for Guards {
 
 impl std::fmt::Debug for Guards {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let open = self.0.as_ref().map_or(0, |list| list.tickets.len() + list.held.len());
+        let open = self.0.as_ref().map_or(0, |list| list.tickets.len() + list.rare.as_ref().map_or(0, |rare| rare.held.len()));
         f.debug_struct("Guards").field("open", &open).finish_non_exhaustive()
     }
 }
@@ -326,13 +335,20 @@ impl List {
         }
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     fn is_idle(&self) -> bool {
-        self.tickets.is_empty() && self.taps.is_empty() && self.held.is_empty()
+        self.tickets.is_empty()
+            && self.rare.as_ref().is_none_or(|rare| rare.taps.is_empty() && rare.held.is_empty())
     }
 
     fn respond(&mut self, head: &mut dyn Head) {
-        if !self.shadows.is_empty() {
-            let names: Vec<&str> = self.shadows.drain(..).map(Name::as_str).collect();
+        if let Some(rare) = &mut self.rare
+            && !rare.shadows.is_empty()
+        {
+            let names: Vec<&str> = rare.shadows.drain(..).map(Name::as_str).collect();
             head.set("x-mesh-shadow", names.join(", ").as_bytes());
         }
         let seen = Seen::of(head);
@@ -380,7 +396,8 @@ impl List {
                 None => slot += 1,
                 Some(hold) => {
                     let slot = self.tickets.remove(slot);
-                    self.held.push(Held { owner: owner.clone(), slot, until: time::sleep(hold) });
+                    let held = Held { owner: owner.clone(), slot, until: time::sleep(hold) };
+                    self.rare.get_or_insert_default().held.push(held);
                     *count -= 1;
                 }
             }
@@ -389,13 +406,14 @@ impl List {
 
     fn release_held(&mut self, cx: &mut Cx<'_>) {
         let verdict = self.seen.map_or_else(Verdict::of_drop, |seen| seen.verdict(Outcome::Success));
+        let Some(rare) = &mut self.rare else { return };
         let mut index = 0;
-        while index < self.held.len() {
-            if Pin::new(&mut self.held[index].until).poll(cx).is_pending() {
+        while index < rare.held.len() {
+            if Pin::new(&mut rare.held[index].until).poll(cx).is_pending() {
                 index += 1;
                 continue;
             }
-            let held = self.held.swap_remove(index);
+            let held = rare.held.swap_remove(index);
             let at = At::unread();
             held.owner.finish(&[held.slot], &End::new(verdict, &at, &self.context).with_bytes(self.bytes));
         }
@@ -409,7 +427,7 @@ impl List {
             owner.finish(&self.tickets[first..next], &end);
             first = next;
         }
-        for held in self.held.drain(..) {
+        for held in self.rare.take().map(|rare| rare.held).unwrap_or_default() {
             held.owner.finish(&[held.slot], &end);
         }
     }
@@ -421,9 +439,7 @@ fn recycle(mut list: Box<List>) {
     list.tickets.clear();
     list.seen = None;
     list.bytes = 0;
-    list.taps.clear();
-    list.held.clear();
-    list.shadows.clear();
+    list.rare = None;
     let _ = FREE.try_with(|free| {
         let mut free = free.borrow_mut();
         if free.len() < KEPT {

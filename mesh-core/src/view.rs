@@ -32,6 +32,10 @@ pub trait Head {
     fn outcome(&self) -> Option<Outcome>;
     /// The status code of the head.
     fn code(&self) -> Code;
+    /// Outcome and code together, for heads that find both in one look.
+    fn outcome_and_code(&self) -> (Option<Outcome>, Code) {
+        (self.outcome(), self.code())
+    }
     /// Whose answer it is. A refusal of ours is a head too.
     fn side(&self) -> Side {
         Side::Upstream

@@ -111,18 +111,27 @@ pub(crate) fn grpc_code(value: &HeaderValue) -> Code {
 
 impl<B> Head for http::Response<B> {
     fn outcome(&self) -> Option<Outcome> {
-        let code = self.code();
-        match code {
-            Code::Http(200) if is_grpc(self.headers()) => None,
-            code => Some(code.outcome()),
-        }
+        self.outcome_and_code().0
     }
 
     /// The HTTP status, or the gRPC one of an answer without a body.
     fn code(&self) -> Code {
+        self.outcome_and_code().1
+    }
+
+    fn outcome_and_code(&self) -> (Option<Outcome>, Code) {
+        let http = Code::Http(http::Response::status(self).as_u16());
+        if !is_grpc(self.headers()) {
+            return (Some(http.outcome()), http);
+        }
         match self.headers().get(&GRPC_STATUS) {
-            Some(value) => grpc_code(value),
-            None => Code::Http(self.status().as_u16()),
+            Some(status) => {
+                let code = grpc_code(status);
+                (Some(code.outcome()), code)
+            }
+            // the trailers will tell
+            None if http == Code::Http(200) => (None, http),
+            None => (Some(http.outcome()), http),
         }
     }
 
