@@ -24,7 +24,7 @@ usage: cargo xtask TARGET
   ci            test, lint, doc, features: what .ci/run calls
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
-  instructions  user instructions and allocations per proxied request, by callgrind
+  instructions  user instructions and allocations per call of layers and per proxied request
   memory        resident memory after start and under load
   load          throughput under wrk and h2load, without a single error
 ";
@@ -54,7 +54,8 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("setup") => steps.run("set-up", setup::tests),
         Some("instructions") => {
             steps.run("set-up", setup::instructions);
-            steps.run("instructions", measure::instructions);
+            steps.run("instructions of a call", measure::contract);
+            steps.run("instructions of a request", measure::instructions);
         }
         Some("memory") => {
             steps.run("set-up", setup::load);

@@ -94,8 +94,12 @@ impl Mesh {
     /// Runs a spec, to which an admin listener is added, and waits until it is ready.
     pub fn start(spec: &str) -> Mesh {
         let admin = free_port();
-        let spec = format!("admin: {{ bind: \"127.0.0.1:{admin}\" }}\n{spec}");
-        let mut mesh = Mesh::spawn(&spec, admin);
+        Mesh::start_whole(&format!("admin: {{ bind: \"127.0.0.1:{admin}\" }}\n{spec}"), admin)
+    }
+
+    /// Runs a spec whose admin listener has this port, and waits until it is ready.
+    pub fn start_whole(spec: &str, admin: u16) -> Mesh {
+        let mut mesh = Mesh::spawn(spec, admin);
         let start = Instant::now();
         while mesh.ready() != Some(200) {
             if let Some(status) = mesh.child.try_wait().expect("the state of the program") {

@@ -5,6 +5,8 @@
 //! position (the line).
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
 
 /// Functions that hand out memory, of jemalloc as the program links it and of the C library.
 const ALLOCATE: &[&str] =
@@ -25,9 +27,25 @@ pub(crate) struct Profile {
     pub(crate) reallocations: i64,
 }
 
+/// The words before a command that make callgrind write what it executes to this file.
+pub(crate) fn words(file: &Path) -> Vec<String> {
+    vec![
+        "valgrind".to_owned(),
+        "--quiet".to_owned(),
+        "--tool=callgrind".to_owned(),
+        format!("--callgrind-out-file={}", file.display()),
+    ]
+}
+
 impl Profile {
+    /// Reads a callgrind file.
+    pub(crate) fn read(file: &Path) -> Result<Profile, String> {
+        let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Profile::parse(&String::from_utf8_lossy(&text))
+    }
+
     /// Reads the text of a callgrind file.
-    pub(crate) fn parse(text: &str) -> Result<Profile, String> {
+    fn parse(text: &str) -> Result<Profile, String> {
         let mut profile = Profile::default();
         let mut files = Names::default();
         let mut objects = Names::default();

@@ -1,9 +1,8 @@
 //! User instructions and allocations per proxied request.
 
 use std::fmt::Write as _;
-use std::fs;
 
-use super::callgrind::Profile;
+use super::callgrind::{self, Profile};
 use super::program::{Program, free_port};
 use super::{STOCK, origin, program, publish};
 use crate::command::target;
@@ -98,18 +97,10 @@ fn run(variant: &Variant, endpoint: u16, requests: usize) -> Result<Profile, Str
         variant.listener
     );
     let file = target().join("measure/callgrind.out");
-    let _ = fs::remove_file(&file);
-    let valgrind = [
-        "valgrind".to_owned(),
-        "--quiet".to_owned(),
-        "--tool=callgrind".to_owned(),
-        format!("--callgrind-out-file={}", file.display()),
-    ];
-    let program = Program::start(&valgrind, &spec)?;
+    let program = Program::start(&callgrind::words(&file), &spec)?;
     origin::fire(port, CONNECTIONS, requests)?;
     program.stop()?;
-    let text = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Profile::parse(&String::from_utf8_lossy(&text))
+    Profile::read(&file)
 }
 
 /// The table of the parts, each with at least one in two hundred of the whole.

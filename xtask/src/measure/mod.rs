@@ -1,6 +1,7 @@
 //! Figures of the release build, written to `benches/results` to be committed.
 
 mod callgrind;
+mod contract;
 mod instructions;
 mod load;
 mod memory;
@@ -13,6 +14,7 @@ use std::process::Command;
 use crate::command::{output, root};
 use crate::step::Outcome;
 
+pub(crate) use contract::contract;
 pub(crate) use instructions::instructions;
 pub(crate) use load::load;
 pub(crate) use memory::memory;
