@@ -1,0 +1,273 @@
+//! The service that picks an endpoint for each call.
+
+use crate::{
+    BalanceFuture, BalanceLayer, NoEndpoint, Policy,
+    future::State,
+    layer::Shared,
+    policy::Draw,
+    services::{Originals, Services},
+    table::Table,
+};
+use mesh_core::{Address, Context, Endpoint, Endpoints, Open, Reach, Refusal, ResultsOnly, Target, Whole};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context as Cx, Poll, Waker},
+    time::Duration,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// How many endpoints are asked whether they are ready before the call waits for one of them.
+const ASKED: usize = 3;
+
+/// Sends each call to one endpoint of a set. Made by a [`BalanceLayer`], or for a plain list by [`Balance::over`].
+///
+/// It is always ready: the endpoint is picked in `call`, so a set that changes between the two does not matter, and
+/// what has to be waited for is waited for in the response future. An endpoint whose service is not ready is passed
+/// over for another, up to three in all; the call then waits for the last one. The pick is counted on its
+/// [`Endpoint`] until the end of the response's body, and written into the request's [`Context`], where a retry
+/// further out leaves it: the next attempt avoids what was tried while there is anything else.
+///
+/// Clones are two reference counts. They share the endpoints and, for round robin, the turn; each clones the service
+/// of an endpoint from the first one's when it first calls it. An instance whose `poll_ready` has failed is dropped,
+/// and made anew at the next call.
+///
+/// # Errors
+/// A [`Rejection`](mesh_core::Rejection) of kind [`NoEndpoint`](mesh_core::Kind::NoEndpoint), whose source says
+/// [which way](crate::NoEndpoint); else what the endpoint's service gave, in `poll_ready` or in `call`.
+///
+/// # Cancellation
+/// Dropping the response future ends the count on the endpoint as *cancelled*, or as
+/// [`drop_as`](mesh_core::drop_as) says.
+pub struct Balance<S, M = Whole> {
+    family: Arc<Family<S>>,
+    table: Arc<Table>,
+    services: Services<S>,
+    reach: M,
+}
+
+/// What the clones of one balancer share.
+struct Family<S> {
+    shared: Arc<Shared>,
+    first_result: Duration,
+    originals: Originals<S>,
+    turn: AtomicU64,
+}
+
+impl<S> Balance<S> {
+    /// Balances over `endpoints` by `policy`; `make` gives the service of an endpoint. Several of them over the same
+    /// endpoints, one on each worker, are better made by one [`BalanceLayer`].
+    pub fn new(
+        endpoints: Endpoints,
+        policy: Policy,
+        make: impl Fn(&Arc<Endpoint>) -> S + Send + Sync + 'static,
+    ) -> Self {
+        BalanceLayer::new(endpoints, policy).layer(make)
+    }
+
+    /// Balances over a list that does not change. Of several with the same address the last one counts.
+    pub fn over(policy: Policy, list: impl IntoIterator<Item = (Target, S)>) -> Self
+    where
+        S: Clone + Send + 'static,
+    {
+        let (targets, services): (Vec<Target>, Vec<S>) = list.into_iter().unzip();
+        let addresses = targets.iter().map(|target| target.address.clone());
+        // a service may be anything but `Sync`
+        let services: Mutex<HashMap<Address, S>> = Mutex::new(addresses.zip(services).collect());
+        Self::new(Endpoints::fixed(targets), policy, move |endpoint| {
+            let services = crate::layer::locked(&services);
+            services.get(endpoint.address()).cloned().expect("the set never changes")
+        })
+    }
+}
+
+impl<S, M> Balance<S, M> {
+    pub(crate) fn made_by(
+        make: impl Fn(&Arc<Endpoint>) -> S + Send + Sync + 'static,
+        shared: Arc<Shared>,
+        first_result: Duration,
+        reach: M,
+    ) -> Self {
+        let table = shared.current.table();
+        // anywhere in the round, far from the end of the numbers
+        let turn = AtomicU64::new(fastrand::u32(..).into());
+        let family = Arc::new(Family { shared, first_result, originals: Originals::new(make), turn });
+        Self { family, table, services: Services::new(), reach }
+    }
+
+    /// As [`BalanceLayer::results_only`].
+    #[must_use]
+    pub fn results_only(self) -> Balance<S, ResultsOnly> {
+        self.judge_with(ResultsOnly)
+    }
+
+    /// As [`BalanceLayer::judge`].
+    #[must_use]
+    pub fn judge<F>(self, judge: F) -> Balance<S, F> {
+        self.judge_with(judge)
+    }
+
+    fn judge_with<N>(self, reach: N) -> Balance<S, N> {
+        Balance { family: self.family, table: self.table, services: self.services, reach }
+    }
+
+    /// The endpoints it balances over.
+    pub fn endpoints(&self) -> &Endpoints {
+        self.family.shared.endpoints()
+    }
+}
+
+impl<S, M: Clone> Clone for Balance<S, M> {
+    fn clone(&self) -> Self {
+        Self {
+            family: self.family.clone(),
+            table: self.table.clone(),
+            services: Services::new(),
+            reach: self.reach.clone(),
+        }
+    }
+}
+
+impl<S, M> fmt::Debug for Balance<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balance").field("endpoints", self.endpoints()).finish_non_exhaustive()
+    }
+}
+
+impl<S, M, R> Service<R> for Balance<S, M>
+where
+    S: Service<R> + Clone,
+    S::Error: Refusal,
+    M: Reach<R, S::Response>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BalanceFuture<S, R, M>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.refresh();
+        BalanceFuture::new(if self.table.is_resolved() { self.dispatch(request) } else { self.wait(request) })
+    }
+}
+
+impl<S: Clone, M: Clone> Balance<S, M> {
+    /// Before discovery has said anything: nothing is there to be picked.
+    #[cold]
+    fn wait<R>(&self, request: R) -> State<S, R, M>
+    where
+        S: Service<R>,
+    {
+        let shared = &self.family.shared;
+        match shared.wait_until(self.family.first_result) {
+            Some(until) => State::unresolved(self.clone(), request, &shared.current.changed, until),
+            None => State::refused(NoEndpoint::Unresolved),
+        }
+    }
+
+    /// Takes up the set as it is now; whether it is known.
+    pub(crate) fn is_resolved(&mut self) -> bool {
+        self.refresh();
+        self.table.is_resolved()
+    }
+
+    #[inline]
+    fn refresh(&mut self) {
+        if self.family.shared.current.version() != self.table.version() {
+            self.take_up();
+        }
+    }
+
+    #[cold]
+    fn take_up(&mut self) {
+        self.table = self.family.shared.current.table();
+        self.services.sweep(&self.table, &self.family.originals);
+    }
+
+    /// Picks an endpoint and calls its service, if that is ready.
+    pub(crate) fn dispatch<R>(&mut self, request: R) -> State<S, R, M>
+    where
+        S: Service<R>,
+        S::Error: Refusal,
+        M: Reach<R, S::Response>,
+    {
+        let context = self.reach.context(&request).clone();
+        let mut passed = Passed::default();
+        loop {
+            let Some(index) = self.pick(&context, &passed) else {
+                return State::refused(NoEndpoint::of(&self.table));
+            };
+            let service = self.services.get(&self.table, index, &self.family.originals);
+            match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => {
+                    let open = self.open(index, context);
+                    let service = self.services.get(&self.table, index, &self.family.originals);
+                    return State::called(service.call(request), open, self.reach.clone());
+                }
+                Poll::Ready(Err(mut error)) => {
+                    self.services.discard(&self.table, index, &self.family.originals);
+                    self.open(index, context).end_error(&mut error);
+                    return State::failed(error);
+                }
+                // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
+                Poll::Pending => {
+                    let fresh = service.clone();
+                    let taken = std::mem::replace(service, fresh);
+                    if !passed.add(index) {
+                        let open = self.open(index, context);
+                        return State::waiting(taken, request, open, self.reach.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn pick(&self, context: &Context, passed: &Passed) -> Option<usize> {
+        let draw = || match self.table.draws() {
+            Draw::Random => fastrand::u64(..),
+            Draw::Turn => self.family.turn.fetch_add(1, Relaxed),
+        };
+        let avoid = |index: usize, endpoint: &Endpoint| context.tried(endpoint.id()) || passed.contains(index);
+        self.table.pick(draw, avoid)
+    }
+
+    /// Counts the pick.
+    fn open(&self, index: usize, context: Context) -> Open<Endpoint> {
+        let endpoint = self.table.endpoint(index).clone();
+        context.add_tried(endpoint.id());
+        let ticket = endpoint.pick();
+        Open::new(endpoint, ticket, context)
+    }
+}
+
+/// Endpoints that were not ready for the call at hand.
+#[derive(Default)]
+struct Passed {
+    count: usize,
+    indexes: [usize; ASKED - 1],
+}
+
+impl Passed {
+    /// Passes this one over; not so one that came again because there is no other, nor one too many.
+    fn add(&mut self, index: usize) -> bool {
+        if self.contains(index) || self.count == self.indexes.len() {
+            return false;
+        }
+        self.indexes[self.count] = index;
+        self.count += 1;
+        true
+    }
+
+    fn contains(&self, index: usize) -> bool {
+        self.indexes[..self.count].contains(&index)
+    }
+}

@@ -1,0 +1,103 @@
+//! Picks from a table.
+
+use crate::{
+    Policy,
+    table::{Table, TableBuilder},
+};
+use mesh_core::{Endpoint, EndpointSet, Endpoints, HealthFlag, Target};
+use std::{net::SocketAddr, sync::Arc};
+
+pub(super) fn target(port: u16, weight: u32) -> Target {
+    Target::new(SocketAddr::from(([127, 0, 0, 1], port))).with_weight(weight)
+}
+
+fn set(weights: &[u32]) -> Arc<EndpointSet> {
+    Endpoints::fixed((1..).zip(weights).map(|(port, weight)| target(port, *weight))).load()
+}
+
+fn table(policy: Policy, weights: &[u32]) -> Table {
+    TableBuilder::new(policy).set_endpoints(set(weights))
+}
+
+fn pick(table: &Table, random: &mut fastrand::Rng, avoid: impl Fn(usize) -> bool) -> Option<usize> {
+    table.pick(|| random.u64(..), |index, _: &Endpoint| avoid(index))
+}
+
+const POLICIES: [Policy; 2] = [Policy::Random, Policy::RoundRobin];
+
+#[test]
+fn none_one_two() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for policy in POLICIES {
+        assert_eq!(pick(&table(policy, &[]), &mut random, |_| false), None);
+        let one = table(policy, &[3]);
+        assert_eq!(pick(&one, &mut random, |_| false), Some(0));
+        assert_eq!(pick(&one, &mut random, |_| true), Some(0), "there is no other");
+        let two = table(policy, &[3, 1]);
+        for _ in 0..1000 {
+            assert_eq!(pick(&two, &mut random, |index| index == 0), Some(1));
+            assert_eq!(pick(&two, &mut random, |index| index == 1), Some(0));
+        }
+    }
+}
+
+#[test]
+fn the_last_that_is_not_to_be_avoided_is_found() {
+    let mut random = fastrand::Rng::with_seed(2);
+    for policy in POLICIES {
+        for weights in [vec![1; 1000], (0..1000).map(|weight| weight % 7).collect()] {
+            let table = table(policy, &weights);
+            for last in [1, 500, 998] {
+                assert_eq!(pick(&table, &mut random, |index| index != last), Some(last));
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_zero_is_not_found_by_going_through_all() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for policy in POLICIES {
+        let table = table(policy, &[0, 1, 0]);
+        assert_eq!(pick(&table, &mut random, |index| index == 1), Some(1), "rather the same again");
+        table.endpoint(1).health().set(HealthFlag::Ejected, true);
+        assert_eq!(pick(&table, &mut random, |_| false), None);
+    }
+}
+
+#[test]
+fn what_is_not_eligible_is_left_out() {
+    let mut random = fastrand::Rng::with_seed(4);
+    for policy in POLICIES {
+        let table = table(policy, &[1; 20]);
+        for index in 0..19 {
+            table.endpoint(index).health().set(HealthFlag::CircuitOpen, true);
+        }
+        for _ in 0..100 {
+            assert_eq!(pick(&table, &mut random, |index| index == 19), Some(19), "tried, but the only eligible one");
+        }
+        table.endpoint(19).health().set(HealthFlag::Draining, true);
+        assert_eq!(pick(&table, &mut random, |_| false), None);
+        table.endpoint(5).health().set(HealthFlag::CircuitOpen, false);
+        assert_eq!(pick(&table, &mut random, |_| false), Some(5));
+    }
+}
+
+#[test]
+fn slots_are_kept_while_an_endpoint_stays_and_then_given_to_another() {
+    let all = set(&[1; 5]);
+    let mut builder = TableBuilder::new(Policy::Random);
+    let first = builder.set_endpoints(all.clone());
+    let slots = |table: &Table| (0..table.len()).map(|index| table.slot(index)).collect::<Vec<_>>();
+    assert_eq!(slots(&first), [0, 1, 2, 3, 4]);
+    let other = set(&[2; 3]);
+    let second = builder.set_endpoints(other.clone());
+    assert_eq!(second.slots().len(), 5, "the slots of those that left are taken");
+    assert_eq!(second.slots().iter().flatten().count(), 3);
+    let third = builder.set_policy(Policy::RoundRobin);
+    assert_eq!(slots(&second), slots(&third));
+    for index in 0..3 {
+        assert_eq!(third.slots()[third.slot(index)], Some(other.endpoints()[index].id()));
+    }
+    assert!(first.version() < second.version() && second.version() < third.version());
+}
