@@ -1,7 +1,7 @@
 //! The gate: asks the decision core about each request. It wants to hear nothing more of those it admitted.
 
 use crate::{Decision, Gcra, Quota};
-use mesh_core::{At, Gate, Kind, Nanos, Rejection, Ticket, Watch, time};
+use mesh_core::{At, Gate, Kind, Rejection, Ticket, Watch, time};
 
 /// Admits requests at a rate, refuses what is too much. One value is shared by all that it limits together: by
 /// reference count, between clones, services and worker threads, exactly.
@@ -43,20 +43,6 @@ impl RateLimit {
         }
         self.limiter.set_quota(quota, time::now());
     }
-
-    #[inline]
-    fn admit_at(&self, now: impl FnOnce() -> Nanos) -> Result<(), Rejection> {
-        // off costs this branch; the clock is not read
-        if !self.limiter.is_on() {
-            return Ok(());
-        }
-        match self.limiter.check(1, now()) {
-            Decision::Admitted(_) => Ok(()),
-            Decision::Denied { wait } => Err(Rejection::new(Kind::RateLimited).retry_after(wait)),
-            // a burst is at least one
-            Decision::NeverFits => Err(Rejection::new(Kind::RateLimited)),
-        }
-    }
 }
 
 impl Watch for RateLimit {}
@@ -64,6 +50,12 @@ impl Watch for RateLimit {}
 impl<R> Gate<R> for RateLimit {
     #[inline]
     fn admit(&self, _: &mut R, at: &At) -> Result<Option<Ticket>, Rejection> {
-        self.admit_at(|| at.now()).map(|()| None)
+        // off, the clock is not even read
+        match self.limiter.check_by(1, || at.now(), || ()) {
+            Decision::Admitted(_) => Ok(None),
+            Decision::Denied { wait } => Err(Rejection::new(Kind::RateLimited).retry_after(wait)),
+            // not for one request: a burst is at least that
+            Decision::NeverFits => Err(Rejection::new(Kind::RateLimited)),
+        }
     }
 }

@@ -105,52 +105,63 @@ impl Gcra {
     /// years at ordinary rates and never less than 8 seconds, one call takes a lock to move the epoch.)
     #[inline]
     pub fn check(&self, n: u32, now: Nanos) -> Decision {
-        self.check_hooked(n, now, || ())
+        self.check_by(n, || now, || ())
     }
 
-    /// `before_swap` runs between the decision and its compare-and-swap, where a thread may lose its core.
+    /// `now` is asked only where a quota is in force. `before_swap` runs between the decision and its compare-and-swap,
+    /// where a thread may lose its core.
     #[inline]
-    pub(crate) fn check_hooked(&self, n: u32, now: Nanos, mut before_swap: impl FnMut()) -> Decision {
+    pub(crate) fn check_by(&self, n: u32, now: impl Fn() -> Nanos, mut before_swap: impl FnMut()) -> Decision {
         let mut failures = 0;
         let mut word = self.word.0.load(Ordering::Acquire);
         loop {
-            let view = self.slot(word).read();
-            if !view.on {
-                return Decision::Admitted(Room::UNLIMITED);
-            }
+            let Some(view) = self.slot(word).read_if_on() else { return Decision::Admitted(Room::UNLIMITED) };
+            let now = now();
             let Some(present) = view.units(now) else {
                 word = self.rebase(now);
                 continue;
             };
-            let (cell, limit) = (view.scale.cell, view.scale.limit);
-            let cost = u64::from(n).saturating_mul(cell);
-            // how far the bucket would be from full
+            let cost = u64::from(n).saturating_mul(view.scale.cell);
+            // how far the bucket is from full
             let debt = (word >> GENERATION_BITS).saturating_sub(present);
-            let decision = if cost > limit {
-                Decision::NeverFits
-            } else if n == 0 {
-                Decision::Admitted(Room { units: limit.saturating_sub(debt), cell })
-            } else if debt + cost > limit {
-                Decision::Denied { wait: view.until(present + (debt + cost - limit), now) }
-            } else {
-                before_swap();
-                match self.swap(word, present + debt + cost) {
-                    Ok(()) => return Decision::Admitted(Room { units: limit - debt - cost, cell }),
-                    Err(other) => word = other,
-                }
-                failures += 1;
-                if failures >= CROWD {
-                    spin_loop();
+            let owed = debt.saturating_add(cost);
+            if owed > view.scale.limit || n == 0 {
+                match self.decide_unwritten(word, n, present, now) {
+                    Ok(decision) => return decision,
+                    Err(seen) => word = seen,
                 }
                 continue;
-            };
-            // Nothing is written, so nothing has shown yet that the quota was read whole.
-            let seen = self.word.0.load(Ordering::Acquire);
-            if (seen ^ word) & GENERATION == 0 {
-                return decision;
             }
-            word = seen;
+            before_swap();
+            match self.swap(word, present + owed) {
+                Ok(()) => return Decision::Admitted(Room { units: view.scale.limit - owed, cell: view.scale.cell }),
+                Err(seen) => word = seen,
+            }
+            failures += 1;
+            if failures >= CROWD {
+                spin_loop();
+            }
         }
+    }
+
+    /// What takes nothing. As nothing is written, it has still to be seen that the quota was not read half before and
+    /// half after a change: else the word to begin again with.
+    #[inline(never)]
+    fn decide_unwritten(&self, word: u64, n: u32, present: u64, now: Nanos) -> Result<Decision, u64> {
+        let view = self.slot(word).read();
+        let Scale { cell, limit, .. } = view.scale;
+        let debt = (word >> GENERATION_BITS).saturating_sub(present);
+        let cost = u64::from(n).saturating_mul(cell);
+        let decision = if cost > limit {
+            Decision::NeverFits
+        } else if n == 0 {
+            Decision::Admitted(Room { units: limit.saturating_sub(debt), cell })
+        } else {
+            let excess = (debt + cost).saturating_sub(limit);
+            Decision::Denied { wait: view.until(present + excess, now) }
+        };
+        let seen = self.word.0.load(Ordering::Acquire);
+        if (seen ^ word) & GENERATION == 0 { Ok(decision) } else { Err(seen) }
     }
 
     /// Corrects an earlier admission whose true cost is known only now: `difference` = actual − admitted cells.
@@ -160,10 +171,7 @@ impl Gcra {
     pub fn settle(&self, difference: i64, now: Nanos) {
         let mut word = self.word.0.load(Ordering::Acquire);
         loop {
-            let view = self.slot(word).read();
-            if !view.on {
-                return;
-            }
+            let Some(view) = self.slot(word).read_if_on() else { return };
             let Some(present) = view.units(now) else {
                 word = self.rebase(now);
                 continue;
@@ -184,12 +192,6 @@ impl Gcra {
             Decision::Admitted(room) => room.cells(),
             Decision::Denied { .. } | Decision::NeverFits => 0,
         }
-    }
-
-    /// Whether a quota is in force: a load and a branch.
-    #[inline]
-    pub fn is_on(&self) -> bool {
-        self.slot(self.word.0.load(Ordering::Acquire)).clock.load(Ordering::Acquire) & ON != 0
     }
 
     /// The quota in force; `None` when off.
@@ -329,9 +331,18 @@ impl Slot {
         self.limit.store(limit, Ordering::Release);
     }
 
-    #[inline]
     fn read(&self) -> View {
+        self.read_with(self.clock.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn read_if_on(&self) -> Option<View> {
         let clock = self.clock.load(Ordering::Acquire);
+        (clock & ON != 0).then(|| self.read_with(clock))
+    }
+
+    #[inline]
+    fn read_with(&self, clock: u64) -> View {
         View {
             on: clock & ON != 0,
             epoch: self.epoch.load(Ordering::Acquire),

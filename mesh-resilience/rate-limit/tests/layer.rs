@@ -1,4 +1,5 @@
 //! The layer in plain tower stacks, in virtual time.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use mesh_core::{BoxError, Kind, Refusal, Rejection, refusal, units::Rate};
 use mesh_rate_limit::{Quota, RateLimitLayer};

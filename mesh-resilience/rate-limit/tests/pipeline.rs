@@ -1,4 +1,5 @@
 //! The layer by its name in a pipeline: settings, and what a reload keeps.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use mesh_core::{
     Kind, Pipeline, Protocol, Refusable, Refusal, Registry, Stage,

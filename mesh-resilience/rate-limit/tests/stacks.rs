@@ -1,4 +1,5 @@
 //! The layer in an axum `Router` and in a tonic channel.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::{Router, body::Body, routing::get};
 use mesh_core::{http::governed, units::Rate};

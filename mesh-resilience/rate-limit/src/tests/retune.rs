@@ -77,12 +77,16 @@ fn a_change_in_the_midst_of_a_decision_is_seen() {
     for changes in 1..4 {
         let limiter = Gcra::new(Some(per_second(10, 10)));
         let mut left = changes;
-        let decision = limiter.check_hooked(1, at(NOW), || {
-            if left > 0 {
-                left -= 1;
-                limiter.set_quota(Some(per_second(1000, 4)), at(NOW));
-            }
-        });
+        let decision = limiter.check_by(
+            1,
+            || at(NOW),
+            || {
+                if left > 0 {
+                    left -= 1;
+                    limiter.set_quota(Some(per_second(1000, 4)), at(NOW));
+                }
+            },
+        );
         assert!(matches!(decision, Decision::Admitted(room) if room.cells() == 3), "{decision:?}");
         assert_eq!(drain(&limiter, NOW), 3);
     }

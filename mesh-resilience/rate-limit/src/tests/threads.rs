@@ -64,11 +64,15 @@ fn a_late_thread_admits_nothing_extra() {
                 thread::yield_now();
             }
             let lose_core = random() % 4 == 0;
-            let decision = limiter.check_hooked(1, at(now), || {
-                if lose_core {
-                    thread::yield_now();
-                }
-            });
+            let decision = limiter.check_by(
+                1,
+                || at(now),
+                || {
+                    if lose_core {
+                        thread::yield_now();
+                    }
+                },
+            );
             if matches!(decision, Decision::Admitted(_)) {
                 times.push(now);
             }
