@@ -78,6 +78,8 @@ pub enum UpstreamErrorKind {
     Protocol,
     /// The request's own body failed: the client's doing.
     RequestBody,
+    /// This host has run out of something that a connection needs: file descriptors, memory, source ports.
+    Local,
 }
 
 impl UpstreamErrorKind {
@@ -90,6 +92,7 @@ impl UpstreamErrorKind {
             UpstreamErrorKind::RefusedStream => "refused_stream",
             UpstreamErrorKind::Protocol => "protocol",
             UpstreamErrorKind::RequestBody => "request_body",
+            UpstreamErrorKind::Local => "local",
         }
     }
 
@@ -97,6 +100,7 @@ impl UpstreamErrorKind {
     pub const fn side(self) -> Side {
         match self {
             UpstreamErrorKind::RequestBody => Side::Downstream,
+            UpstreamErrorKind::Local => Side::Ours,
             _ => Side::Upstream,
         }
     }

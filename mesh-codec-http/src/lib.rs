@@ -4,6 +4,7 @@ mod body;
 mod error;
 pub mod forward;
 mod protocol;
+pub mod server;
 
 pub use body::Body;
 pub use error::{HttpError, UpstreamError, UpstreamErrorKind};

@@ -80,6 +80,11 @@ impl<S> Rewind<S> {
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
+
+    /// The stream alone. Bytes that were still to be given once more are lost.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead> AsyncRead for Rewind<S> {

@@ -68,6 +68,7 @@ fn shrink(headers: &mut HeaderMap, deadline: Nanos, now: Nanos) -> Result<(), Re
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use http::header::CONTENT_TYPE;

@@ -1,0 +1,198 @@
+use super::{
+    answer::{Reset, answer_to},
+    connection::{Connection, Open},
+    deadline::{Deadline, passed},
+};
+use crate::{Body, HttpError, Request, Response, forward::received};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Version, header::CONTENT_LENGTH};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use mesh_core::{
+    BoxError, Kind, Outcome, Rejection, drop_as,
+    http::{CallBody, GovernedBody},
+};
+use pin_project_lite::pin_project;
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Cx, Poll, ready},
+};
+use tower_service::Service;
+
+/// The service of a connection as hyper calls it.
+pub(super) struct Calls<S> {
+    connection: Arc<Connection>,
+    /// hyper calls by `&self`, from one place and never within a call.
+    service: RefCell<S>,
+}
+
+impl<S> Calls<S> {
+    pub(super) fn new(connection: Arc<Connection>, service: S) -> Self {
+        Self { connection, service: RefCell::new(service) }
+    }
+}
+
+impl<S> hyper::service::Service<http::Request<Incoming>> for Calls<S>
+where
+    S: Service<Request, Response = Response, Error = HttpError>,
+{
+    type Response = http::Response<ServedBody>;
+    type Error = Reset;
+    type Future = Call<S::Future>;
+
+    fn call(&self, mut request: http::Request<Incoming>) -> Call<S::Future> {
+        let arrived = self.connection.arrival();
+        let received = match self.check(&request) {
+            Ok(()) => received(&mut request, self.connection.rules()),
+            Err(rejection) => Err(rejection),
+        };
+        let mut call = Call {
+            inner: None,
+            refused: None,
+            deadline: None,
+            open: Some(Open::new(&self.connection)),
+            grpc: self.connection.always_answers_grpc(),
+            head: *request.method() == Method::HEAD,
+        };
+        let received = match received {
+            Ok(received) => received,
+            Err(rejection) => {
+                call.refused = Some(rejection);
+                return call;
+            }
+        };
+        call.grpc |= received.grpc;
+        let context = self.connection.begin(arrived, received.grpc);
+        if let Some(timeout) = received.grpc_timeout {
+            let deadline = arrived.plus(timeout);
+            if timeout.is_zero() {
+                call.refused = Some(passed());
+                return call;
+            }
+            context.limit_deadline(deadline);
+            call.deadline = Some(Deadline::at(deadline));
+        }
+        let request = request.map(|body| {
+            let body = Body::from(body);
+            if body.is_end_stream() {
+                context.end_request_on_arrival();
+            }
+            CallBody::new(context, body)
+        });
+        call.inner = Some(self.service.borrow_mut().call(request));
+        call
+    }
+}
+
+impl<S> Calls<S> {
+    /// What hyper lets pass and we do not.
+    fn check(&self, request: &http::Request<Incoming>) -> Result<(), Rejection> {
+        if request.headers().len() > self.connection.options().headers {
+            return Err(Rejection::new(Kind::HeadersTooLarge));
+        }
+        if request.method() == Method::CONNECT {
+            return Err(Rejection::new(Kind::NoRoute));
+        }
+        Ok(())
+    }
+}
+
+pin_project! {
+    /// A call under way, until it has an answer.
+    pub(super) struct Call<F> {
+        #[pin]
+        inner: Option<F>,
+        refused: Option<Rejection>,
+        deadline: Option<Deadline>,
+        open: Option<Open>,
+        grpc: bool,
+        head: bool,
+    }
+}
+
+impl<F> Future for Call<F>
+where
+    F: Future<Output = Result<Response, HttpError>>,
+{
+    type Output = Result<http::Response<ServedBody>, Reset>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        let mut me = self.project();
+        let result = match me.inner.as_mut().as_pin_mut() {
+            Some(inner) => match (inner.poll(cx), me.deadline.as_mut()) {
+                (Poll::Ready(result), _) => result,
+                (Poll::Pending, None) => return Poll::Pending,
+                (Poll::Pending, Some(deadline)) => {
+                    let passed = ready!(deadline.poll(cx));
+                    drop_as(Outcome::TimedOut, || me.inner.set(None));
+                    Err(passed.into())
+                }
+            },
+            None => match me.refused.take() {
+                Some(rejection) => Err(rejection.into()),
+                None => panic!("polled after completion"),
+            },
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) => match answer_to(&error, *me.grpc) {
+                Ok(answer) => answer,
+                Err(reset) => return Poll::Ready(Err(reset)),
+            },
+        };
+        // an answer to HTTP/1.0 is made one by hyper
+        *response.version_mut() = Version::HTTP_11;
+        if let Some(deadline) = me.deadline.take()
+            && !response.body().is_end_stream()
+        {
+            response.body_mut().guards_mut().tap(Box::new(deadline));
+        }
+        if *me.head {
+            response = without_body(response);
+        }
+        let (open, bodyless) = (me.open.take(), *me.head);
+        Poll::Ready(Ok(response.map(|inner| ServedBody { inner, bodyless, _open: open })))
+    }
+}
+
+/// An answer to HEAD says how long its body would be and has none.
+fn without_body(mut response: Response) -> Response {
+    let exact = response.body().size_hint().exact();
+    if let Some(length) = exact.filter(|length| *length > 0)
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|body| body.bodyless(true))
+}
+
+pin_project! {
+    /// The body of a response as hyper writes it. The request is open as long as this is.
+    pub(super) struct ServedBody {
+        #[pin]
+        inner: GovernedBody<Body>,
+        bodyless: bool,
+        _open: Option<Open>,
+    }
+}
+
+impl http_body::Body for ServedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let me = self.project();
+        if *me.bodyless { Poll::Ready(None) } else { me.inner.poll_frame(cx) }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bodyless || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.bodyless { SizeHint::with_exact(0) } else { self.inner.size_hint() }
+    }
+}

@@ -1,0 +1,215 @@
+//! The downstream side: one accepted connection in, requests out to a service, its responses and errors as answers.
+//!
+//! ```no_run
+//! # use std::{num::NonZeroUsize, sync::Arc};
+//! # use mesh_codec_http::{HttpError, Request, Response, server::{Ended, Options, Server}};
+//! # use mesh_core::{Peer, http::GovernedBody};
+//! # async fn run(mut acceptor: mesh_net::Acceptor) -> std::io::Result<()> {
+//! let server = Server::new(Options::default());
+//! let hello = tower::service_fn(|_: Request| std::future::ready(Ok::<Response, HttpError>(
+//!     http::Response::new(GovernedBody::own("hello\n")),
+//! )));
+//! while let Some(accepted) = acceptor.accept().await? {
+//!     let peer = Peer { address: Some(accepted.info.peer), ..Peer::UNKNOWN };
+//!     let serving = server.serve(accepted.stream, Arc::new(peer), hello, (*accepted.guard).clone());
+//!     tokio::spawn(async move {
+//!         let _until_the_end = accepted.guard;
+//!         if let Ok(Ended::Reset(stream)) = serving.await {
+//!             let _ = stream.set_zero_linger();
+//!         }
+//!     });
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # A request
+//! 1. Its head is made fit to be passed on ([`forward::received`](crate::forward::received)); a malformed one is
+//!    answered with 400 and never reaches the service. What is not HTTP at all hyper answers itself: 400, 414, 431.
+//! 2. A record of the call begins: arrival (of the head's first byte), peer, listener, protocol, and the deadline that
+//!    a gRPC client's `grpc-timeout` sets.
+//! 3. The service is called through `&mut`, never cloned, and must always be ready, as a
+//!    [`Stage`](mesh_core::Stage) is; it may choose the newest pipeline for each request.
+//! 4. An error becomes an answer by one table; of an injected reset the client sees the connection (HTTP/1) or the
+//!    stream (HTTP/2) reset.
+//! 5. A `grpc-timeout` is enforced here for all: what is under way when it passes is dropped as *timed out* and answered
+//!    DEADLINE_EXCEEDED, in the head or in the trailers. (A client that does not read holds its stream until it does.)
+//!
+//! # Bodies
+//! Are pulled, never pushed: the client's is read when the service reads, and of the response no more is taken than the
+//! connection has room for (HTTP/1: `header_bytes`, HTTP/2: 64 KiB a stream, beside the kernel's buffers).
+//! `100-continue` is answered when the service first asks for the body, so a refusal is seen before the body is sent;
+//! not on HTTP/2, where clients do not wait long. Trailers pass both ways; on HTTP/1 to clients that said
+//! `te: trailers`, those that the response's `trailer` names.
+//!
+//! # Not here
+//! Upgrades and CONNECT, which is answered as a request without a route. HTTP/2 server push.
+//!
+//! # What it costs
+//! One allocation per request for its `x-request-id`, one where a list in `x-forwarded-for` grows, one for a deadline;
+//! beside hyper's own. No timer is armed, reset or polled per request: a connection has one, which looks after idling,
+//! age and slow heads when it goes off.
+
+mod answer;
+mod call;
+mod codec;
+mod connection;
+mod deadline;
+mod drive;
+mod io;
+
+use crate::{
+    HttpError, Request, Response,
+    forward::{Forwarded, RequestId},
+};
+use connection::{Connection, Listener};
+use drive::Drive;
+use mesh_core::{BoxError, Name, Peer, time};
+use mesh_net::{Detected, Rewind, Watch, detect};
+use std::{future::Future, io::Result as IoResult, pin::pin, sync::Arc, task::Poll, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_service::Service;
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2 without TLS, told apart by the preface.
+    #[default]
+    Http,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, with prior knowledge.
+    Http2,
+    /// HTTP/2 only, and what we answer ourselves is always gRPC.
+    Grpc,
+}
+
+/// How a listener treats its connections.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of the listener, which each call's record carries.
+    pub listener: Name,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What becomes of `x-forwarded-*`. Default: append.
+    pub forwarded: Forwarded,
+    /// What becomes of `x-request-id`. Default: keep.
+    pub request_id: RequestId,
+    /// The most fields in a head; more are answered with 431. Default 100; on HTTP/1 any other number costs an
+    /// allocation per request.
+    pub headers: usize,
+    /// The largest head in bytes; a larger one is answered with 431. Default 64 KiB, at least 8 KiB. Also how many
+    /// bytes of a response HTTP/1 holds for a client that reads slowly.
+    pub header_bytes: usize,
+    /// The most HTTP/2 streams of a connection at once. Default 100.
+    pub streams: u32,
+    /// How long the head of an HTTP/1 request may take from its first byte; then it is answered with 408. Default 10 s.
+    pub header_timeout: Duration,
+    /// How long a connection may be without a request; then it is closed. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How old a connection may become, give or take a tenth, so that not all end at once; then it takes no more
+    /// requests and ends with the last one. Default: any age.
+    pub max_age: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listener: Name::NONE,
+            protocol: Protocol::Http,
+            forwarded: Forwarded::Append,
+            request_id: RequestId::Keep,
+            headers: 100,
+            header_bytes: 64 * 1024,
+            streams: 100,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_age: None,
+        }
+    }
+}
+
+/// Serves the connections of one listener. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Server {
+    listener: Arc<Listener>,
+}
+
+/// How a connection has ended, where that was not an error.
+#[derive(Debug)]
+pub enum Ended<I> {
+    /// In order, or cut off at the deadline of the drain.
+    Closed,
+    /// An HTTP/1 connection that is to be reset: whoever knows what it is does that by dropping it with a linger time
+    /// of zero; dropped as it is, the peer sees an early end.
+    Reset(I),
+}
+
+impl Server {
+    /// A server with these options.
+    pub fn new(options: Options) -> Self {
+        Self { listener: Arc::new(Listener::new(options)) }
+    }
+
+    /// Serves one connection to its end: until the client closes it, it has been idle or has become too old, or the
+    /// drain says so. Then requests under way are finished (HTTP/1 says `connection: close`, HTTP/2 GOAWAY), up to the
+    /// deadline of the drain.
+    ///
+    /// `service` must always be ready; it is not asked. It is called by `&mut` from the connection's task; on HTTP/2 its
+    /// futures run on tasks of their own, which `tokio::spawn` starts. Dropping the future closes the connection and
+    /// drops what HTTP/1 has under way; HTTP/2 streams end as soon as they notice.
+    ///
+    /// # Errors
+    /// The connection broke, or its peer breaks the protocol; there is nothing to do about it but to log it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    pub fn serve<I, S>(
+        &self,
+        io: I,
+        peer: Arc<Peer>,
+        service: S,
+        drain: Watch,
+    ) -> impl Future<Output = Result<Ended<I>, BoxError>> + Send + use<I, S>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request, Response = Response, Error = HttpError> + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let connection = Arc::new(Connection::new(self.listener.clone(), peer));
+        async move {
+            let io = match connection.options().protocol {
+                Protocol::Http => detect_until(io, connection.options().idle_timeout, &drain).await?,
+                Protocol::Http1 => Detected::Http1(Rewind::new(io)),
+                Protocol::Http2 | Protocol::Grpc => Detected::Http2(Rewind::new(io)),
+            };
+            match io {
+                Detected::Closed => Ok(Ended::Closed),
+                Detected::Http1(io) => {
+                    let codec = codec::http1(io, service, &connection);
+                    Drive::new(codec, connection, drain).run().await
+                }
+                Detected::Http2(io) => {
+                    let codec = codec::http2(io, service, &connection);
+                    Drive::new(codec, connection, drain).run().await
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the first bytes; a connection that sends none is idle.
+async fn detect_until<I: AsyncRead + Unpin>(io: I, idle: Duration, drain: &Watch) -> IoResult<Detected<I>> {
+    let mut detected = pin!(detect(io));
+    let mut drained = pin!(drain.signaled());
+    let mut late = pin!(time::sleep(idle));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(detected) = detected.as_mut().poll(cx) {
+            return Poll::Ready(detected);
+        }
+        if drained.as_mut().poll(cx).is_ready() || late.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(Detected::Closed));
+        }
+        Poll::Pending
+    })
+    .await
+}
