@@ -142,6 +142,8 @@ where
         let Some(watch) = me.watch else { return inner.poll(cx) };
         let mut polled = inner.poll(cx);
         if let Poll::Ready(result) = &mut polled {
+            // the future may be kept longer than it is polled
+            watch.timer = None;
             if let Ok(response) = result {
                 watch.leave_deadline(response);
             }
