@@ -61,7 +61,8 @@ impl<R: RequestView + 'static> Attribute<R> {
     /// One of the attributes that every protocol has: `peer.address` (without the port), `peer.uid`, `peer.identity`,
     /// `service`, `method`, `metadata.NAME`. `None` for any other path.
     pub fn common(path: &str) -> Option<Self> {
-        let make = |read: fn(&R, &mut dyn FnMut(&[u8]))| Some(Self::new(path, Scope::Request, read));
+        type Show<R> = fn(&R, &mut dyn FnMut(&[u8]));
+        let make = |read: Show<R>| Some(Self::new(path, Scope::Request, read));
         match path {
             "service" => make(|request, visit| visit(request.service().as_bytes())),
             "method" => make(|request, visit| visit(request.method().as_bytes())),

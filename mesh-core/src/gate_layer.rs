@@ -1,7 +1,7 @@
 use crate::{
     At, Context, End, Gate, Governed, Hears, Name, Outcome, Refusal, Rejection, RequestView, Side, Ticket, Verdict,
     Watch,
-    guards::{Seen, guarded},
+    guards::{Seen, ends_if_it_panics, guarded, mark_shadows},
     run::GateControl,
 };
 use pin_project_lite::pin_project;
@@ -30,8 +30,6 @@ pub trait Reach<R, Res>: Clone {
         Res: 'a;
     /// Tells a response: the head to those who hear it. A ticket that stays open is left with the response.
     fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res);
-    /// Adds metadata to a response's head, where there is one.
-    fn mark(&self, response: &mut Res, name: &'static str, value: &[u8]);
 }
 
 /// To the end of the body: needs a request with a context and a response that is [`Governed`].
@@ -60,10 +58,6 @@ impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
     fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
         open.respond(response);
     }
-
-    fn mark(&self, response: &mut Res, name: &'static str, value: &[u8]) {
-        response.head().set(name, value);
-    }
 }
 
 impl<R, Res> Reach<R, Res> for ResultsOnly {
@@ -82,8 +76,6 @@ impl<R, Res> Reach<R, Res> for ResultsOnly {
     fn respond<W: Watch>(&self, open: &mut Open<W>, _: &mut Res) {
         open.end(Verdict::without_answer(Outcome::Success, Side::Upstream));
     }
-
-    fn mark(&self, _: &mut Res, _: &'static str, _: &[u8]) {}
 }
 
 impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
@@ -102,8 +94,6 @@ impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
     fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
         open.end(Verdict::without_answer(self(response), Side::Upstream));
     }
-
-    fn mark(&self, _: &mut Res, _: &'static str, _: &[u8]) {}
 }
 
 /// An open ticket of a watcher that is known by type. It ends exactly once: told, left with a response, or dropped.
@@ -135,12 +125,10 @@ impl<W: Watch> Open<W> {
         let Some(watch) = self.watch.take() else { return };
         let hears = watch.hears();
         if hears != Hears::End {
-            watch.on_response(&mut self.ticket, response.head());
+            guarded(|| Name::NONE, || watch.on_response(&mut self.ticket, response.head()));
         }
         if hears == Hears::Response {
-            let verdict = Seen::of(response.head()).verdict(Outcome::Success);
-            let at = At::unread();
-            return watch.on_end(self.ticket, &End::new(verdict, &at, &self.context));
+            return self.tell(&watch, Seen::of(response.head()).verdict(Outcome::Success));
         }
         if !response.guards().has_seen() {
             let seen = Seen::of(response.head());
@@ -153,8 +141,7 @@ impl<W: Watch> Open<W> {
     #[inline]
     pub fn end(&mut self, verdict: Verdict) {
         if let Some(watch) = self.watch.take() {
-            let at = At::unread();
-            watch.on_end(self.ticket, &End::new(verdict, &at, &self.context));
+            self.tell(&watch, verdict);
         }
     }
 
@@ -164,7 +151,7 @@ impl<W: Watch> Open<W> {
         if let Some(rejection) = error.rejection_mut()
             && watch.hears() != Hears::End
         {
-            watch.on_response(&mut self.ticket, rejection);
+            guarded(|| Name::NONE, || watch.on_response(&mut self.ticket, rejection));
         }
         let at = At::unread();
         // a refusal may also be there behind sources that cannot be written to
@@ -172,15 +159,20 @@ impl<W: Watch> Open<W> {
             Some(rejection) => End::refused(rejection, &at, &self.context),
             None => End::new(error.verdict(), &at, &self.context),
         };
-        watch.on_end(self.ticket, &end);
+        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
+    }
+
+    #[inline]
+    fn tell(&self, watch: &W, verdict: Verdict) {
+        let at = At::unread();
+        let end = End::new(verdict, &at, &self.context);
+        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
     }
 
     /// Dropped without a word.
     #[cold]
-    fn abandon(&mut self, watch: &W) {
-        let at = At::unread();
-        let end = End::new(Verdict::of_drop(), &at, &self.context);
-        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
+    fn abandon(&self, watch: &W) {
+        self.tell(watch, Verdict::of_drop());
     }
 }
 
@@ -309,9 +301,9 @@ where
 
     fn call(&mut self, mut request: R) -> Self::Future {
         let (ticket, shadowed) = match self.gate.admit(&mut request, &At::unread()) {
-            Ok(ticket) => (ticket, Name::NONE),
+            Ok(ticket) => (ticket, None),
             Err(rejection) => match self.control.refuse(rejection) {
-                Ok(()) => (None, self.control.name()),
+                Ok(()) => (None, Some(self.control.name())),
                 Err(rejection) => return GatedFuture::refused(rejection),
             },
         };
@@ -330,8 +322,8 @@ where
 
 struct Follow<G: Watch, M> {
     open: Option<Open<G>>,
-    /// The name of the layer where it would have refused.
-    shadowed: Name,
+    /// The name of the layer if it would have refused.
+    shadowed: Option<Name>,
     reach: M,
 }
 
@@ -372,7 +364,7 @@ where
             // nobody listens: the poll is forwarded as it is, since wrapping the result anew copies the response
             StateProj::Running { follow: None, inner } => inner.poll(cx),
             StateProj::Running { follow, inner } => {
-                let mut result = ready!(inner.poll(cx));
+                let mut result = ready!(ends_if_it_panics(follow, || inner.poll(cx)));
                 if let Some(follow) = follow {
                     follow.told(&mut result);
                 }
@@ -394,13 +386,17 @@ impl<G: Watch, M> Follow<G, M> {
     {
         match (result, &mut self.open) {
             (Ok(response), Some(open)) => self.reach.respond(open, response),
+            (Err(error), Some(open)) => open.end_error(error),
             (Ok(response), None) => {
-                if !self.shadowed.is_none() {
-                    self.reach.mark(response, "x-mesh-shadow", self.shadowed.as_str().as_bytes());
+                if let (Some(layer), Some(response)) = (self.shadowed, self.reach.governed(response)) {
+                    mark_shadows(response.head(), &[layer]);
                 }
             }
-            (Err(error), Some(open)) => open.end_error(error),
-            (Err(_), None) => {}
+            (Err(error), None) => {
+                if let (Some(layer), Some(rejection)) = (self.shadowed, error.rejection_mut()) {
+                    mark_shadows(rejection, &[layer]);
+                }
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ impl<W: Watch> Owner for W {
         let hears = self.hears();
         for (gate, ticket) in slots {
             if hears != Hears::End {
-                self.on_response(ticket, head);
+                guarded(|| Name::NONE, || self.on_response(ticket, head));
             }
             if hears == Hears::Response {
                 *gate = ENDED;
@@ -56,12 +56,29 @@ impl<W: Watch> Owner for W {
 }
 
 /// Tells a watcher something. Ends are told in destructors, often while a panic is under way already: a second one
-/// would end the process and take the other tickets with it, so it is caught and reported.
+/// would end the process and take the other tickets with it, so it is caught and reported. Nor does a request fail
+/// because one who only watches does.
 pub(crate) fn guarded(layer: impl FnOnce() -> Name, tell: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
         let layer = layer().as_str();
-        tracing::error!(layer, "a layer panicked when it was told how a request ended");
+        tracing::error!(layer, "a layer panicked when it was told how a request went on");
     }
+}
+
+/// Runs `poll`; if it panics, what is open ends there: whoever catches the panic may drop the rest much later, when
+/// nothing tells a panic from a cancelled call.
+#[inline]
+pub(crate) fn ends_if_it_panics<T: Default, A>(open: &mut T, poll: impl FnOnce() -> A) -> A {
+    struct Unwinding<'a, T: Default>(&'a mut T);
+    impl<T: Default> Drop for Unwinding<'_, T> {
+        fn drop(&mut self) {
+            drop(std::mem::take(self.0));
+        }
+    }
+    let unwinding = Unwinding(open);
+    let result = poll();
+    std::mem::forget(unwinding);
+    result
 }
 
 /// What a response's head said.
@@ -82,6 +99,17 @@ impl Seen {
     pub(crate) fn verdict(self, or: Outcome) -> Verdict {
         Verdict { outcome: self.outcome.unwrap_or(or), side: self.side, code: self.code }
     }
+}
+
+/// Says in a head that these layers would have refused, outermost first, beside those further in that have said so.
+#[cold]
+pub(crate) fn mark_shadows(head: &mut dyn Head, layers: &[Name]) {
+    const SHADOW: &str = "x-mesh-shadow";
+    let mut marks: Vec<&str> = layers.iter().map(|layer| if layer.is_none() { "unnamed" } else { layer.as_str() }).collect();
+    let further_in = head.get(SHADOW).map(|value| String::from_utf8_lossy(value).into_owned());
+    marks.extend(further_in.as_deref());
+    let marks = marks.join(", ");
+    head.set(SHADOW, marks.as_bytes());
 }
 
 /// Something that goes on while a body does, and may end it: total and idle timeouts, throttles, injected resets.
@@ -129,7 +157,10 @@ struct Held {
 
 /// How many lists a thread keeps for the next requests.
 const KEPT: usize = 1024;
-thread_local!(static FREE: RefCell<Vec<Box<List>>> = const { RefCell::new(Vec::new()) });
+/// The boxes are what is recycled.
+#[allow(clippy::vec_box)]
+type Lists = Vec<Box<List>>;
+thread_local!(static FREE: RefCell<Lists> = const { RefCell::new(Vec::new()) });
 
 impl Guards {
     /// Nothing is open.
@@ -348,8 +379,7 @@ impl List {
         if let Some(rare) = &mut self.rare
             && !rare.shadows.is_empty()
         {
-            let names: Vec<&str> = rare.shadows.drain(..).map(Name::as_str).collect();
-            head.set("x-mesh-shadow", names.join(", ").as_bytes());
+            mark_shadows(head, &std::mem::take(&mut rare.shadows));
         }
         let seen = Seen::of(head);
         self.seen = Some(seen);

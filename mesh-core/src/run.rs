@@ -157,7 +157,7 @@ impl<R: 'static> Owner for Run<R> {
         for (index, ticket) in slots.iter_mut().rev() {
             let placed = &self.gates[*index as usize];
             if placed.hears != Hears::End {
-                placed.gate.on_response(ticket, head);
+                guarded(|| placed.control.name, || placed.gate.on_response(ticket, head));
             }
             if placed.hears == Hears::Response {
                 *index = ENDED;

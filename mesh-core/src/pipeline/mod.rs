@@ -1,6 +1,8 @@
 //! Pipelines: layers as data. A [`Registry`] makes a [`Pipeline`] of names and settings; applied on a worker it
 //! becomes a [`Stage`], which is runs of gates and the services between them.
 
+// the module's main type has a file of its own, as its others have
+#[allow(clippy::module_inception)]
 mod pipeline;
 mod protocol;
 #[cfg(feature = "config")]

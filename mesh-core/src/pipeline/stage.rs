@@ -1,4 +1,4 @@
-use crate::{Governed, Guards, Protocol, Refusal, Rejection, Run, run::Placed};
+use crate::{Governed, Guards, Protocol, Refusal, Rejection, Run, guards::ends_if_it_panics, run::Placed};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -171,7 +171,7 @@ impl<P: Protocol> Future for StageFuture<P> {
                 None => panic!("polled after completion"),
             },
             State::Running { guards, inner } => {
-                let mut result = ready!(inner.as_mut().poll(cx));
+                let mut result = ready!(ends_if_it_panics(guards, || inner.as_mut().poll(cx)));
                 if !guards.is_empty() {
                     told(std::mem::take(guards), &mut result);
                 }
