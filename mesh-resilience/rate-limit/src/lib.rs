@@ -45,10 +45,11 @@
 //! retunes in the same way.
 //!
 //! # What it costs
-//! No lock and no allocation, admitted or refused. On one core of a 2026 cloud machine (`cargo bench -p
-//! mesh-rate-limit`): the decision COST_ADMIT admitted, COST_DENY refused, COST_OFF off; reading the clock, once per
-//! request for a whole pipeline, is another 25 ns. A refusal writes nothing shared, so a flooded limit scales with the
-//! cores; an admission moves one cache line.
+//! No lock and no allocation, admitted or refused. Undisturbed, on one core of a cloud machine (AMD EPYC): the decision
+//! 8 ns admitted, 7 ns refused, 1 ns off (60, 140 and 13 instructions; `governor` 5 and 6 ns); a call of the whole layer
+//! 48, 73 and 11 ns, of which 27 are the reading of the clock, that a pipeline needs once for all its gates. `cargo bench
+//! -p mesh-rate-limit` measures it where you are. A refusal writes nothing shared, so a flooded limit scales with the
+//! cores; an admission moves one cache line between them. Memory: 384 bytes.
 //!
 //! # Parts
 //! [`Gcra`] is the decision core alone, for limits of other things than requests (bytes, rows, tokens: `check` takes

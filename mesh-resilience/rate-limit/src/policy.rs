@@ -101,8 +101,9 @@ impl Gcra {
 
     /// Takes `n` cells at `now`, or says when they could be had. `n` = 0 is a peek: it is admitted and takes nothing.
     ///
-    /// Lock-free: a failed compare-and-swap means that another thread was admitted. (Every [`Scale::horizon`], 4.5
-    /// years at ordinary rates and never less than 8 seconds, one call takes a lock to move the epoch.)
+    /// Lock-free: a failed compare-and-swap means that another thread was admitted. (Now and then one call takes a lock
+    /// to move the epoch of the units: after 4.5 years at rates that divide a second, days at most others, never
+    /// sooner than 8 seconds.)
     #[inline]
     pub fn check(&self, n: u32, now: Nanos) -> Decision {
         self.check_by(n, || now, || ())

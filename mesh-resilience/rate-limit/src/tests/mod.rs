@@ -148,3 +148,8 @@ fn the_default_burst_is_a_second_of_the_rate() {
     assert_eq!(burst(1, Duration::from_millis(1)), 1000);
     assert_eq!(burst(u64::MAX, Duration::from_nanos(1)), u32::MAX);
 }
+
+#[test]
+fn a_limiter_is_small() {
+    assert!(size_of::<Gcra>() <= 384, "{}", size_of::<Gcra>());
+}
