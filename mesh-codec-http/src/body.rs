@@ -1,3 +1,4 @@
+use crate::upstream::{Http1Body, Http2Body};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -19,6 +20,8 @@ enum Inner {
     Empty,
     Full(Bytes),
     Incoming(hyper::body::Incoming),
+    Http1(Http1Body),
+    Http2(Http2Body),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -51,6 +54,18 @@ impl From<hyper::body::Incoming> for Body {
     }
 }
 
+impl From<Http1Body> for Body {
+    fn from(body: Http1Body) -> Self {
+        Self(Inner::Http1(body))
+    }
+}
+
+impl From<Http2Body> for Body {
+    fn from(body: Http2Body) -> Self {
+        Self(Inner::Http2(body))
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BoxError;
@@ -65,6 +80,8 @@ impl http_body::Body for Body {
             Inner::Incoming(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
+            Inner::Http1(body) => Pin::new(body).poll_frame(cx),
+            Inner::Http2(body) => Pin::new(body).poll_frame(cx),
             Inner::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -74,6 +91,8 @@ impl http_body::Body for Body {
             Inner::Empty => true,
             Inner::Full(_) => false,
             Inner::Incoming(body) => body.is_end_stream(),
+            Inner::Http1(body) => body.is_end_stream(),
+            Inner::Http2(body) => body.is_end_stream(),
             Inner::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -83,6 +102,8 @@ impl http_body::Body for Body {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Incoming(body) => body.size_hint(),
+            Inner::Http1(body) => body.size_hint(),
+            Inner::Http2(body) => body.size_hint(),
             Inner::Boxed(body) => body.size_hint(),
         }
     }
@@ -94,6 +115,8 @@ impl fmt::Debug for Body {
             Inner::Empty => "Body(empty)",
             Inner::Full(_) => "Body(full)",
             Inner::Incoming(_) => "Body(incoming)",
+            Inner::Http1(_) => "Body(http1)",
+            Inner::Http2(_) => "Body(http2)",
             Inner::Boxed(_) => "Body(boxed)",
         })
     }

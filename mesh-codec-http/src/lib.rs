@@ -5,6 +5,7 @@ mod error;
 pub mod forward;
 mod protocol;
 pub mod server;
+pub mod upstream;
 
 pub use body::Body;
 pub use error::{HttpError, UpstreamError, UpstreamErrorKind};

@@ -1,0 +1,352 @@
+use super::{
+    Shared,
+    pool::{self, Acquired, Home, Opened},
+    upload::{Upload, UploadError},
+    wire::{Line, Wire},
+};
+use crate::{Request, UpstreamError, UpstreamErrorKind};
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    client::{Builder, Connection, SendRequest},
+};
+use http_body::{Body as _, Frame, SizeHint};
+use mesh_core::{BoxError, Nanos};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::{sync::oneshot, task::AbortHandle};
+
+/// What the upstream may send of one response before it is read on.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all responses of a connection together: slow readers do not hold up the others until there are 64.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Streams to open before the upstream has said how many it takes.
+const INITIAL_STREAMS: usize = 100;
+
+/// One connection of the pool. It has a task of its own, which ends when the last handle and stream are gone.
+pub(super) struct Http2 {
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
+    /// How many streams there had been, and when, at the sweep that first saw it idle.
+    idle: Option<(u64, Nanos)>,
+}
+
+struct State {
+    open: AtomicU32,
+    opened: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Http2 {
+    /// No further requests can be sent on it.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.state.over.load(Relaxed)
+            || matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.open.load(Relaxed) == 0
+    }
+
+    /// Since when it has been idle as far as the sweeps have seen.
+    pub(super) fn idle_since(&mut self, now: Nanos) -> Option<Nanos> {
+        let opened = self.state.opened.load(Relaxed);
+        self.idle = match self.idle {
+            _ if !self.is_idle() => None,
+            Some((before, since)) if before == opened => Some((opened, since)),
+            _ => Some((opened, now)),
+        };
+        self.idle.map(|(_, since)| since)
+    }
+
+    /// A stream, unless there are as many as the upstream takes. One is always opened: should it take none, `h2`
+    /// waits until it does.
+    pub(super) fn stream(&mut self) -> Option<Stream> {
+        let limit = self.sender.current_max_send_streams().max(1);
+        if self.state.open.load(Relaxed) as usize >= limit {
+            return None;
+        }
+        let opened = self.state.opened.fetch_add(1, Relaxed);
+        self.state.open.fetch_add(1, Relaxed);
+        Some(Stream { sender: self.sender.clone(), slot: Slot(self.state.clone()), first: opened == 0 })
+    }
+}
+
+/// A place for one request.
+pub(super) struct Stream {
+    sender: SendRequest<Bytes>,
+    slot: Slot,
+    /// Whether it is the first of its connection.
+    pub(super) first: bool,
+}
+
+/// Counts an open stream until it is dropped.
+struct Slot(Arc<State>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A stream, on a new connection where no other takes more.
+pub(super) async fn acquire(shared: &Arc<Shared>) -> Result<Stream, UpstreamError> {
+    let mut deaths = 0;
+    loop {
+        let (opened, empty) = match pool::acquire(shared) {
+            Acquired::Stream(stream) => return Ok(stream),
+            Acquired::Wait { opened, empty } => (opened, empty),
+        };
+        if empty {
+            deaths += 1;
+        }
+        if deaths > 2 {
+            let what = "the upstream closes connections as soon as they are made";
+            return Err(UpstreamError::new(UpstreamErrorKind::Reset, what));
+        }
+        match opened.await {
+            Ok(Ok(())) => {}
+            Ok(Err((kind, error))) => return Err(UpstreamError::new(kind, error)),
+            Err(_) => return Err(UpstreamError::new(UpstreamErrorKind::Connect, "the worker is ending")),
+        }
+    }
+}
+
+/// Makes a connection for all who wait, and then runs it.
+pub(super) async fn open(shared: Arc<Shared>) {
+    /// Those who wait hear of it whatever happens to this task.
+    struct Told(Option<Arc<Shared>>);
+    impl Told {
+        fn tell(mut self, connection: Option<Http2>, opened: &Opened) {
+            if let Some(shared) = self.0.take() {
+                pool::opened(&shared, connection).into_iter().for_each(|waiter| tell(waiter, opened));
+            }
+        }
+    }
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if let Some(shared) = self.0.take() {
+                pool::opened(&shared, None);
+            }
+        }
+    }
+    fn tell(waiter: oneshot::Sender<Opened>, opened: &Opened) {
+        let _ = waiter.send(opened.clone());
+    }
+
+    let told = Told(Some(shared.clone()));
+    let timeout = shared.options.connect_timeout;
+    let (sender, connection) = match super::wire::within(timeout, handshake(&shared)).await {
+        Ok(made) => made,
+        Err(error) => {
+            let text = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+            return told.tell(None, &Err((error.kind(), text)));
+        }
+    };
+    let state = Arc::new(State { open: AtomicU32::new(0), opened: AtomicU64::new(0), over: AtomicBool::new(false) });
+    let _home = Home::enter(&shared);
+    told.tell(Some(Http2 { sender, state: state.clone(), idle: None }), &Ok(()));
+    drop(shared);
+    // the streams have heard what is to hear
+    let _ = connection.await;
+    state.over.store(true, Relaxed);
+}
+
+/// Connects, and waits for the first bytes of the upstream: its settings, which say how many streams it takes. A
+/// peer that takes connections and says nothing is found out here.
+async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wire, Bytes>), UpstreamError> {
+    let connector = &shared.options.connector;
+    let transport = connector.connect(&shared.address, shared.options.connect_timeout).await?;
+    let line = Arc::new(Line::default());
+    let wire = Wire::new(transport, line.clone());
+    let (sender, mut connection) = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(INITIAL_STREAMS)
+        .enable_push(false)
+        .handshake(wire)
+        .await
+        .map_err(error_of)?;
+    poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error_of(error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(UpstreamError::new(UpstreamErrorKind::Reset, "closed by the upstream"))),
+        Poll::Pending if line.has_received() => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await?;
+    Ok((sender, connection))
+}
+
+/// A request that brought no response.
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    /// The request again, where it can be sent again.
+    pub(super) request: Option<Request>,
+}
+
+/// Sends a request and awaits the head of its response. Dropping the future cancels the stream.
+/// `keep`: be able to send it again where the upstream has not looked at it.
+pub(super) async fn exchange(
+    stream: Stream,
+    request: Request,
+    keep: bool,
+) -> Result<http::Response<Http2Body>, Box<Failed>> {
+    let Stream { mut sender, slot, .. } = stream;
+    let (parts, body) = request.into_parts();
+    let head = http::Request::from_parts(parts, ());
+    let kept = keep.then(|| head.clone());
+    let is_bodyless = body.is_end_stream();
+    let (response, send_stream) = match sender.send_request(head, is_bodyless) {
+        Ok(sent) => sent,
+        Err(error) => {
+            let request = kept.map(|head| head.map(|()| body));
+            return Err(Box::new(Failed { error: error_of(error), request }));
+        }
+    };
+    let mut upload = Upload::new(body, send_stream, keep);
+    if is_bodyless {
+        upload.end();
+    }
+    let mut response = pin!(response);
+    let mut broken = None;
+    let result = poll_fn(|cx| {
+        if !upload.is_over()
+            && let Poll::Ready(Err(UploadError::Body(error))) = Pin::new(&mut upload).poll(cx)
+        {
+            broken = Some(error);
+            return Poll::Ready(None);
+        }
+        // what stops the upload short of its end is told to the response, too
+        response.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    match result {
+        Some(Ok(response)) => {
+            let upload = (!upload.is_over()).then(|| tokio::spawn(upload.into_task()).abort_handle());
+            let length = response.headers().get(http::header::CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            Ok(response.map(|recv| Http2Body::new(recv, length, slot, upload)))
+        }
+        Some(Err(error)) => {
+            let request = kept.and_then(|head| upload.again().map(|body| head.map(|()| body)));
+            Err(Box::new(Failed { error: error_of(error), request }))
+        }
+        None => {
+            let error = broken.unwrap_or_else(|| "the request's body failed".into());
+            Err(Box::new(Failed { error: UpstreamError::new(UpstreamErrorKind::RequestBody, error), request: None }))
+        }
+    }
+}
+
+/// The body of a response. Lets the upstream send more as it is read; dropped before its end it cancels the stream.
+pub(crate) struct Http2Body {
+    recv: RecvStream,
+    /// What is to come, where the head said so.
+    remaining: Option<u64>,
+    data_done: bool,
+    slot: Option<Slot>,
+    upload: Option<AbortHandle>,
+}
+
+impl Http2Body {
+    fn new(recv: RecvStream, remaining: Option<u64>, slot: Slot, upload: Option<AbortHandle>) -> Self {
+        let mut body = Self { recv, remaining, data_done: false, slot: Some(slot), upload };
+        if body.recv.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// Nothing more will come. The rest of the request, if any, goes on.
+    fn finish(&mut self) {
+        self.slot = None;
+        self.upload = None;
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_done {
+            match ready!(self.recv.poll_data(cx)) {
+                Some(Ok(bytes)) => {
+                    // it fails only where the stream is gone, which the next poll says
+                    let _ = self.recv.flow_control().release_capacity(bytes.len());
+                    self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(bytes.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_done = true,
+            }
+        }
+        self.recv.poll_trailers(cx).map(|trailers| trailers.map(|trailers| trailers.map(Frame::trailers)).transpose())
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.abort();
+        }
+    }
+}
+
+impl http_body::Body for Http2Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let me = self.get_mut();
+        Poll::Ready(match ready!(me.poll_recv(cx)) {
+            Some(Ok(frame)) => {
+                if frame.is_trailers() || me.recv.is_end_stream() {
+                    me.finish();
+                }
+                Some(Ok(frame))
+            }
+            // RFC 9113, section 8.1: the response is whole, the upstream only wants no more of the request
+            Some(Err(error)) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => {
+                me.finish();
+                None
+            }
+            Some(Err(error)) => {
+                me.slot = None;
+                Some(Err(error.into()))
+            }
+            None => {
+                me.finish();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.recv.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// What h2's error says of the upstream.
+fn error_of(error: h2::Error) -> UpstreamError {
+    let kind = if error.is_reset() && error.is_remote() {
+        match error.reason() {
+            Some(Reason::REFUSED_STREAM) => UpstreamErrorKind::RefusedStream,
+            _ => UpstreamErrorKind::Reset,
+        }
+    } else if error.is_go_away() && error.is_remote() {
+        // h2 says so to the streams above the last one that the upstream has looked at, and only to them
+        UpstreamErrorKind::RefusedStream
+    } else if error.is_io() {
+        UpstreamErrorKind::Reset
+    } else {
+        UpstreamErrorKind::Protocol
+    };
+    UpstreamError::new(kind, error)
+}
