@@ -167,7 +167,7 @@ fn a_change_reaches_clones_and_services_made_before_but_no_call_under_way() {
     let (service, _handle) = mock::<u32, u32, BoxError>();
     let layer = TimeoutLayer::new(SECOND).results_only();
     let handle = layer.handle();
-    let mut clone = layer.clone().layer(service.clone());
+    let mut clone = layer.layer(service.clone());
     let mut service = layer.layer(service);
     ready(&mut service);
     let mut before = pin!(service.call(1));
