@@ -114,6 +114,13 @@ impl Context {
         }
     }
 
+    /// The request's body goes out once more: it has not ended after all.
+    pub fn reopen_request(&self) {
+        if let Some(record) = &self.0 {
+            record.request_ended.store(0, Relaxed);
+        }
+    }
+
     /// As [`Context::end_request`], for a request that came without a body: it ended when it arrived.
     pub fn end_request_on_arrival(&self) {
         if let Some(record) = &self.0 {
