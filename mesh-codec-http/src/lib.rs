@@ -4,6 +4,7 @@ mod body;
 mod error;
 pub mod forward;
 mod protocol;
+mod replay;
 pub mod server;
 pub mod upstream;
 

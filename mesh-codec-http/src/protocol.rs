@@ -1,6 +1,6 @@
 use crate::{Body, HttpError};
 use mesh_core::{
-    Attribute, AttributeError, Protocol,
+    Attribute, AttributeError, Protocol, Replay,
     http::{CallBody, GovernedBody, KNOWN_ATTRIBUTES, http_attribute},
 };
 
@@ -21,5 +21,10 @@ impl Protocol for Http {
 
     fn attribute(path: &str) -> Result<Attribute<Request>, AttributeError> {
         http_attribute(path).ok_or_else(|| AttributeError { path: path.into(), known: &KNOWN_ATTRIBUTES })
+    }
+
+    /// Two attempts may read at once; one that falls behind by more than `limit` bytes fails.
+    fn replay(request: &mut Request, limit: usize) -> Option<Replay<Request>> {
+        crate::replay::replay(request, limit)
     }
 }

@@ -32,6 +32,7 @@ struct Worker {
 }
 
 /// The connections of this thread to one endpoint.
+#[expect(clippy::vec_box, reason = "a connection stays in its box, which moves between here, futures and bodies")]
 struct Pool {
     shared: Arc<Shared>,
     http1: Vec<Box<Http1>>,
@@ -129,6 +130,7 @@ impl Worker {
 
 /// Connections that are dropped when nothing is borrowed any more.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "as in a pool")]
 struct Dropped {
     http1: Vec<Box<Http1>>,
     http2: Vec<Http2>,
