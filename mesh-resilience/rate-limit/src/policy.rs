@@ -134,7 +134,7 @@ impl Gcra {
                 continue;
             }
             before_swap();
-            match self.swap(word, present + owed) {
+            match self.swap(word, present.wrapping_add(owed)) {
                 Ok(()) => return Decision::Admitted(Room { units: view.scale.limit - owed, cell: view.scale.cell }),
                 Err(seen) => word = seen,
             }
@@ -159,7 +159,7 @@ impl Gcra {
             Decision::Admitted(Room { units: limit.saturating_sub(debt), cell })
         } else {
             let excess = (debt + cost).saturating_sub(limit);
-            Decision::Denied { wait: view.until(present + excess, now) }
+            Decision::Denied { wait: view.until(present.saturating_add(excess), now) }
         };
         let seen = self.word.0.load(Ordering::Acquire);
         if (seen ^ word) & GENERATION == 0 { Ok(decision) } else { Err(seen) }
@@ -180,7 +180,7 @@ impl Gcra {
             let amount = difference.unsigned_abs().saturating_mul(view.scale.cell).min(MAX_DEBT);
             let debt = (word >> GENERATION_BITS).saturating_sub(present);
             let debt = if difference < 0 { debt.saturating_sub(amount) } else { debt + amount };
-            match self.swap(word, present + debt.min(MAX_DEBT)) {
+            match self.swap(word, present.wrapping_add(debt.min(MAX_DEBT))) {
                 Ok(()) => return,
                 Err(other) => word = other,
             }
@@ -205,8 +205,8 @@ impl Gcra {
     /// not yet paid back is charged against the new burst and paid back at the new rate.
     ///
     /// So a larger burst gives the difference at once; a smaller one may be exceeded by the debt, and then nothing is
-    /// admitted until that has shrunk; and no sequence of changes yields more than the largest burst among them. Off,
-    /// the debt goes on being paid at the last rate.
+    /// admitted until that has shrunk; and no sequence of changes yields more at one moment than the largest burst
+    /// among them. Off, the debt goes on being paid at the last rate.
     pub fn set_quota(&self, quota: Option<Quota>, now: Nanos) {
         let mut setting = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.slot(self.word.0.load(Ordering::Acquire)).read();
@@ -252,7 +252,8 @@ impl Gcra {
         &self.slots[(word & 1) as usize]
     }
 
-    /// Stores another value if the word is still the one read.
+    /// Stores another value if the word is still the one read. (If it is not, the value may be nonsense: it was made
+    /// of two quotas.)
     #[inline]
     fn swap(&self, word: u64, value: u64) -> Result<(), u64> {
         let next = value.min(MAX_VALUE) << GENERATION_BITS | word & GENERATION;
