@@ -24,47 +24,40 @@ impl Fields {
         self.0 & other.0 != 0
     }
 
-    /// What one pass over a head finds. By length first: most names of a usual head are told apart by that alone.
+    /// What one pass over a head finds. Names that `http` knows are numbers to it; of the others most are told apart by
+    /// their length alone.
     pub(crate) fn of(headers: &HeaderMap) -> Fields {
         let mut found = 0;
         for (name, value) in headers {
-            let name = name.as_str().as_bytes();
-            let field = match name.len() {
-                2 if name == b"te" => Fields::TE,
-                4 if name == b"host" => {
-                    if found & Fields::HOST.0 == 0 {
-                        Fields::HOST
-                    } else {
-                        Fields::HOSTS
-                    }
-                }
-                6 if name == b"expect" => Fields::EXPECT,
-                7 if name == b"upgrade" => Fields::HOP_BY_HOP,
-                10 if name == b"connection" || name == b"keep-alive" => Fields::HOP_BY_HOP,
-                12 => match name {
-                    b"content-type" if is_grpc(value) => Fields::GRPC,
-                    b"grpc-timeout" => Fields::GRPC_TIMEOUT,
-                    b"x-request-id" => Fields::REQUEST_ID,
-                    _ => continue,
-                },
-                15 if name == b"x-forwarded-for" => Fields::FORWARDED_FOR,
-                16 if name == b"proxy-connection" => Fields::HOP_BY_HOP,
-                17 => match name {
-                    b"x-forwarded-proto" => Fields::FORWARDED_PROTO,
-                    b"transfer-encoding" => Fields::HOP_BY_HOP,
-                    _ => continue,
-                },
-                18 => match name {
-                    b"proxy-authenticate" => Fields::HOP_BY_HOP,
-                    b"x-mesh-rejected-by" => Fields::REJECTED_BY,
-                    _ => continue,
-                },
-                19 if name == b"proxy-authorization" => Fields::HOP_BY_HOP,
-                _ => continue,
+            let field = match *name {
+                header::HOST if found & Fields::HOST.0 == 0 => Fields::HOST,
+                header::HOST => Fields::HOSTS,
+                header::CONTENT_TYPE if is_grpc(value) => Fields::GRPC,
+                header::TE => Fields::TE,
+                header::EXPECT => Fields::EXPECT,
+                header::CONNECTION
+                | header::TRANSFER_ENCODING
+                | header::UPGRADE
+                | header::PROXY_AUTHENTICATE
+                | header::PROXY_AUTHORIZATION => Fields::HOP_BY_HOP,
+                _ => Fields::by_text(name.as_str().as_bytes()),
             };
             found |= field.0;
         }
         Fields(found)
+    }
+
+    fn by_text(name: &[u8]) -> Fields {
+        match name.len() {
+            10 if name == b"keep-alive" => Fields::HOP_BY_HOP,
+            12 if name == b"grpc-timeout" => Fields::GRPC_TIMEOUT,
+            12 if name == b"x-request-id" => Fields::REQUEST_ID,
+            15 if name == b"x-forwarded-for" => Fields::FORWARDED_FOR,
+            16 if name == b"proxy-connection" => Fields::HOP_BY_HOP,
+            17 if name == b"x-forwarded-proto" => Fields::FORWARDED_PROTO,
+            18 if name == b"x-mesh-rejected-by" => Fields::REJECTED_BY,
+            _ => Fields(0),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::harness::{connect_fn, mirror, ok, options, response};
 use mesh_codec_http::{
     Body, HttpError, UpstreamError, UpstreamErrorKind,
-    server::{Ended, Protocol},
+    server::{Ended, Options, Protocol},
 };
 use mesh_core::{Answer, Code, Kind, Name, Rejection, http::GovernedBody};
 use tokio::io::AsyncReadExt;
@@ -79,8 +79,17 @@ async fn what_is_not_http_or_too_large_is_refused_by_hyper() {
 }
 
 #[tokio::test]
+async fn a_larger_head_may_be_allowed_but_no_longer_uri() {
+    let options = Options { header_bytes: 256 * 1024, ..options(Protocol::Http1) };
+    let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(70_000));
+    let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n{CLOSE}", "a".repeat(70_000));
+    assert!(connect_fn(options.clone(), ok).talk(&long).await.starts_with("HTTP/1.1 414"));
+    assert!(connect_fn(options, ok).talk(&large).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_limit_of_fields_may_be_any_number() {
-    let options = mesh_codec_http::server::Options { headers: 3, ..options(Protocol::Http1) };
+    let options = Options { headers: 3, ..options(Protocol::Http1) };
     let three = format!("GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n{CLOSE}");
     assert!(connect_fn(options.clone(), ok).talk(&three).await.starts_with("HTTP/1.1 200"));
     let four = format!("GET / HTTP/1.1\r\nhost: a\r\nx: y\r\nx: z\r\n{CLOSE}");

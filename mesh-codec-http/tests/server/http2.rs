@@ -94,6 +94,8 @@ async fn limits() {
     let many = (0..4).fold(get("/"), |request, index| request.header(format!("x-{index}"), "y"));
     assert_eq!(client.send(many, "").await.status(), 431);
     assert_eq!(client.send(http::Request::connect("a:80"), "").await.status(), 404);
+    let large = get("/").header("x", "a".repeat(70_000));
+    assert_eq!(client.send(large, "").await.status(), 431);
     // no more streams than allowed at once: the third waits for one of two
     let slow = |_| async {
         tokio::time::sleep(Duration::from_secs(1)).await;

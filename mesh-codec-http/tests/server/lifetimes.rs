@@ -1,4 +1,4 @@
-use crate::harness::{Ends, connect, connect_fn, full, get, ok, options, response};
+use crate::harness::{Ends, connect, connect_fn, connect_through, full, get, ok, options, response};
 use http_body_util::BodyExt;
 use mesh_codec_http::{
     Body, HttpError, Request, Response,
@@ -47,6 +47,27 @@ async fn idle_connections_are_closed() {
     let start = Instant::now();
     client.server.await.unwrap().unwrap();
     assert!(about(start.elapsed(), 60.0), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_the_farewell_is_left() {
+    for first_bytes in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+        let mut connected = connect_fn(options(Protocol::Http2), ok);
+        connected.send(first_bytes).await;
+        let start = Instant::now();
+        connected.server.await.unwrap().unwrap();
+        assert!(about(start.elapsed(), 65.0), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_nobody_reads_does_not_hold_a_connection() {
+    let large = async |_| Ok::<_, HttpError>(response(Body::full(vec![b'x'; 40_000])));
+    let mut connected = connect_through(options(Protocol::Http), 4096, service_fn(large));
+    connected.send(GET).await;
+    let start = Instant::now();
+    connected.server.await.unwrap().unwrap();
+    assert!(about(start.elapsed(), 65.0), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

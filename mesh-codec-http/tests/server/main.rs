@@ -9,3 +9,4 @@ mod heads;
 mod http1;
 mod http2;
 mod lifetimes;
+mod sockets;
