@@ -316,7 +316,7 @@ where
             None => Some(Follow { open: None, shadowed, reach: self.reach.clone() }),
         };
         let inner = self.inner.call(request);
-        GatedFuture { state: State::Running { follow, inner }, request: std::marker::PhantomData }
+        GatedFuture { state: State::Running { inner, follow }, request: std::marker::PhantomData }
     }
 }
 
@@ -339,7 +339,8 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, G: Watch, M> {
-        Running { follow: Option<Follow<G, M>>, #[pin] inner: F },
+        // dropped in this order: ends are told inside out
+        Running { #[pin] inner: F, follow: Option<Follow<G, M>> },
         Refused { rejection: Option<Rejection> },
     }
 }

@@ -114,7 +114,8 @@ pub(crate) fn mark_shadows(head: &mut dyn Head, layers: &[Name]) {
 
 /// Something that goes on while a body does, and may end it: total and idle timeouts, throttles, injected resets.
 pub trait Tap: Send + Sync {
-    /// Before each frame. `Ready(Ok)`: go on. `Pending`: wait (a throttle). `Ready(Err)`: the body is cut off.
+    /// Before each frame, perhaps more than once. `Ready(Ok)`: go on. `Pending`: wait (a throttle). `Ready(Err)`: the
+    /// body is cut off.
     fn poll_frame(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Rejection>>;
     /// While the body has nothing to give: ready when its time has run out.
     fn poll_idle(&mut self, cx: &mut Cx<'_>) -> Poll<Rejection>;
@@ -185,14 +186,18 @@ impl Guards {
         }
     }
 
-    /// Asks the taps before a frame is taken from the body. `Ready(Some)`: the body is cut off.
+    /// Asks the taps, and the longest holds, before a frame is taken from the body. `Ready(Some)`: the body is cut off.
     pub fn poll_frame(&mut self, cx: &mut Cx<'_>) -> Poll<Option<Rejection>> {
-        let Some(rare) = self.0.as_mut().and_then(|list| list.rare.as_mut()) else { return Poll::Ready(None) };
+        let Some(list) = self.0.as_mut().filter(|list| list.rare.is_some()) else { return Poll::Ready(None) };
+        // a body that always has something to give is never idle
+        list.release_held(cx);
+        let Some(rare) = &mut list.rare else { return Poll::Ready(None) };
         for tap in &mut rare.taps {
             match tap.poll_frame(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(rejection)) => return Poll::Ready(Some(rejection)),
-                Poll::Pending => return Poll::Pending,
+                // time runs on while a throttle holds the body back
+                Poll::Pending => return self.poll_idle(cx).map_or(Poll::Pending, |cut| Poll::Ready(Some(cut))),
             }
         }
         Poll::Ready(None)
@@ -255,7 +260,10 @@ impl Guards {
                 if let Some(mut rare) = list.rare.take() {
                     inner.rare().taps.append(&mut rare.taps);
                     inner.rare().held.append(&mut rare.held);
+                    inner.rare().shadows.append(&mut rare.shadows);
                 }
+                // what is open here may have been opened before there was a head
+                inner.seen = inner.seen.or(list.seen);
                 if !inner.context.is_some() {
                     std::mem::swap(&mut inner.context, &mut list.context);
                 }

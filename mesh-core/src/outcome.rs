@@ -1,4 +1,4 @@
-use crate::{At, Context, Rejection};
+use crate::{At, Context, Head, Rejection};
 use std::{cell::Cell, fmt, sync::Arc};
 
 /// How a call ended.
@@ -168,7 +168,9 @@ impl<'a> End<'a> {
 
     /// The same, refused by one of ours.
     pub fn refused(rejection: &'a Rejection, at: &'a At, context: &'a Context) -> Self {
-        Self { rejection: Some(rejection), ..Self::new(rejection.kind().verdict(), at, context) }
+        // an injected fault says which code it stands for; that of others is their codec's
+        let verdict = Verdict { code: rejection.code(), ..rejection.kind().verdict() };
+        Self { rejection: Some(rejection), ..Self::new(verdict, at, context) }
     }
 
     pub(crate) fn with_bytes(self, response_bytes: u64) -> Self {

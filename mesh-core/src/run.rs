@@ -58,7 +58,7 @@ impl GateControl {
 /// Counts refusals by layer and reason. A layer has one reason as a rule: its counter is kept, others are looked up.
 pub(crate) struct RefusalCounter {
     metric: &'static str,
-    usual: OnceLock<(Kind, metrics::Counter)>,
+    usual: OnceLock<(Name, Kind, metrics::Counter)>,
 }
 
 impl RefusalCounter {
@@ -68,8 +68,8 @@ impl RefusalCounter {
 
     pub(crate) fn count(&self, layer: Name, kind: Kind) {
         let register = || metrics::counter!(self.metric, "layer" => layer.as_str(), "reason" => kind.as_str());
-        let (usual, counter) = self.usual.get_or_init(|| (kind, register()));
-        if *usual == kind { counter.increment(1) } else { register().increment(1) }
+        let (usual, reason, counter) = self.usual.get_or_init(|| (layer, kind, register()));
+        if (*usual, *reason) == (layer, kind) { counter.increment(1) } else { register().increment(1) }
     }
 }
 

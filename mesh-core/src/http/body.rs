@@ -2,7 +2,9 @@ use super::{
     answer::grpc_status,
     view::{GRPC_STATUS, grpc_code},
 };
-use crate::{BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict};
+use crate::{
+    BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics,
+};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
@@ -118,8 +120,10 @@ pin_project! {
     {
         /// hyper and axum do not poll a sized body to its end.
         fn drop(this: Pin<&mut Self>) {
-            let me = this.project();
+            let mut me = this.project();
             if !me.guards.is_empty() && (*me.bodyless || me.inner.as_ref().as_pin_ref().is_none_or(|inner| inner.is_end_stream())) {
+                // ends are told inside out, and the body inside may hold tickets too
+                me.inner.set(None);
                 me.guards.end_well();
             }
         }
@@ -200,7 +204,7 @@ where
         }
         let cut = match ready!(me.guards.poll_frame(cx)) {
             Some(rejection) => rejection,
-            None => match inner.poll_frame(cx) {
+            None => match ends_if_it_panics(me.guards, || inner.poll_frame(cx)) {
                 Poll::Ready(frame) => {
                     note(me.guards, &frame);
                     return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));

@@ -137,7 +137,7 @@ impl<P: Protocol> Service<P::Request> for Stage<P> {
                 Err(rejection) => return StageFuture::refused(rejection),
             },
         };
-        StageFuture(State::Running { guards, inner: self.inner.call(request) })
+        StageFuture(State::Running { inner: self.inner.call(request), guards })
     }
 }
 
@@ -145,7 +145,8 @@ impl<P: Protocol> Service<P::Request> for Stage<P> {
 pub struct StageFuture<P: Protocol>(State<P>);
 
 enum State<P: Protocol> {
-    Running { guards: Guards, inner: BoxFuture<P> },
+    /// Dropped in this order: ends are told inside out.
+    Running { inner: BoxFuture<P>, guards: Guards },
     Refused { rejection: Option<Rejection> },
 }
 
@@ -191,7 +192,11 @@ fn told<Res: Governed, E: Refusal>(mut guards: Guards, result: &mut Result<Res, 
         }
         Err(error) => match error.rejection_mut() {
             Some(rejection) => guards.refuse(rejection),
-            None => guards.end(error.verdict()),
+            // a refusal may also be there behind sources that cannot be written to
+            None => match error.rejection() {
+                Some(rejection) => guards.end_cut(rejection),
+                None => guards.end(error.verdict()),
+            },
         },
     }
 }

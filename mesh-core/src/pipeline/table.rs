@@ -127,20 +127,22 @@ struct Slot {
 #[derive(Default)]
 struct Table {
     slots: Vec<Slot>,
-    swept: u64,
+    /// How many stages had left when this worker swept last.
+    swept: Option<u64>,
 }
 
 thread_local!(static TABLE: RefCell<Table> = RefCell::default());
 
 impl<P: Protocol> StageRef<P> {
-    /// Calls the stage.
+    /// Calls the stage. Whether its handle has been dropped a worker learns when it [sweeps](sweep).
     ///
     /// # Errors
     /// The request, if the stage's handle has been dropped: whoever holds references must hold its handle too.
     pub fn try_call(self, request: P::Request) -> Result<StageFuture<P>, P::Request> {
+        let retired = RETIRED.load(Acquire);
         let Some(mut stage) = self.take() else { return Err(request) };
         let future = stage.call(request);
-        self.put_back(stage);
+        self.put_back(stage, retired);
         Ok(future)
     }
 
@@ -156,6 +158,10 @@ impl<P: Protocol> StageRef<P> {
         }
     }
 
+    fn is_gone(self) -> bool {
+        catalog().entries.get(self.index as usize).is_none_or(|entry| entry.generation != self.generation)
+    }
+
     /// At first use on this worker, or while the worker's instance is being called further out.
     fn apply(self) -> Option<Box<Stage<P>>> {
         let blueprint = {
@@ -168,13 +174,22 @@ impl<P: Protocol> StageRef<P> {
         Some(Box::new(blueprint()))
     }
 
-    fn put_back(self, stage: Box<Stage<P>>) {
+    /// `retired` is as it was when the stage was taken.
+    fn put_back(self, stage: Box<Stage<P>>, retired: u64) {
         let replaced = TABLE.with_borrow_mut(|table| {
             let index = self.index as usize;
             if table.slots.len() <= index {
                 table.slots.resize_with(index + 1, || Slot { generation: 0, stage: None });
             }
+            if RETIRED.load(Acquire) != retired {
+                // this one may have left meanwhile, and a sweep during the call has not seen it
+                table.swept = None;
+            }
             let slot = &mut table.slots[index];
+            // its successor in the same place, applied during the call, stays
+            if slot.stage.is_some() && slot.generation != self.generation && self.is_gone() {
+                return Some(stage as Box<dyn Any>);
+            }
             slot.generation = self.generation;
             slot.stage.replace(stage)
         });
@@ -203,10 +218,10 @@ impl<P: Protocol> Service<P::Request> for StageRef<P> {
 pub fn sweep() {
     let retired = RETIRED.load(Acquire);
     let gone: Vec<Box<dyn Any>> = TABLE.with_borrow_mut(|table| {
-        if table.swept == retired {
+        if table.swept == Some(retired) {
             return Vec::new();
         }
-        table.swept = retired;
+        table.swept = Some(retired);
         let catalog = catalog();
         let stale = table
             .slots
