@@ -1,3 +1,10 @@
-//! mesh: a service-mesh sidecar assembled from tower layers by a declarative spec
+//! `mesh`: the stock sidecar.
 
-fn main() {}
+mod allocator;
+
+use mesh_proxy::Layers;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesh_bin::main(Layers::stock())
+}

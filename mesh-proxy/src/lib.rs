@@ -1,3 +1,45 @@
-//! The engine of the mesh sidecar as a library: declarative spec to listeners, routes and clusters
+//! The engine of the mesh sidecar as a library: a declarative spec in, listeners, routes and clusters out, made of
+//! the layers that are registered.
+//!
+//! ```no_run
+//! use mesh_proxy::{Engine, Layers, Plan, read};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let text = "
+//! listeners:
+//!   web:
+//!     bind: 127.0.0.1:8080
+//!     routes: [ { respond: { body: hello } } ]
+//! ";
+//! let faults = |faults: Vec<read::Diagnostic>| format!("{faults:?}");
+//! let document = read::read(text, "inline", &|_| None).map_err(faults)?;
+//! let plan = Plan::check(&document, &Layers::stock()).map_err(faults)?;
+//! let engine = Engine::start(plan)?; // its workers answer from now on
+//! # drop(engine);
+//! # Ok(()) }
+//! ```
+//!
+//! | feature (all on by default) | layer |
+//! | --- | --- |
+//! | `metrics` | `metrics` |
+//! | `rate-limit` | `rate_limit` |
+//! | `timeout` | `timeout` |
+//!
+//! # Where things are
+//! [`read`] turns YAML into a tree with positions, [`spec`] the tree into types, [`Plan`] checks them as a whole
+//! against the registered [`Layers`], [`Engine`] runs a plan. [`admin`] shows what runs.
 
+pub mod admin;
+mod engine;
+mod explain;
+mod layers;
+mod plan;
 pub mod read;
+mod router;
+pub mod spec;
+
+pub use engine::{Engine, ReloadError, StartError};
+pub use explain::explain;
+pub use layers::Layers;
+pub use mesh_codec_http::{Body, Http, HttpError, Request, Response};
+pub use plan::Plan;

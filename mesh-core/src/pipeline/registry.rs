@@ -212,7 +212,7 @@ impl<P: Protocol> Registry<P> {
             }
             *ordinal += 1;
         }
-        if faults.is_empty() { Ok(CheckedPipeline { items }) } else { Err(faults) }
+        if faults.is_empty() { Ok(CheckedPipeline { items: items.into() }) } else { Err(faults) }
     }
 
     fn check_layer(&self, layer: &LayerSpec, ordinal: usize, site: &Site<P>) -> Result<CheckedItem<P>, Vec<Invalid>> {
@@ -266,14 +266,20 @@ struct CheckedItem<P: Protocol> {
     checked: Checked<P>,
 }
 
-/// A pipeline that has been found good. Making it cannot fail.
+/// A pipeline that has been found good. Making it cannot fail. Clones share it.
 pub struct CheckedPipeline<P: Protocol> {
-    items: Vec<CheckedItem<P>>,
+    items: Arc<[CheckedItem<P>]>,
+}
+
+impl<P: Protocol> Clone for CheckedPipeline<P> {
+    fn clone(&self) -> Self {
+        Self { items: self.items.clone() }
+    }
 }
 
 impl<P: Protocol> Default for CheckedPipeline<P> {
     fn default() -> Self {
-        Self { items: Vec::new() }
+        Self { items: Arc::new([]) }
     }
 }
 

@@ -1,0 +1,113 @@
+//! The admin listener: whether the program is alive and ready, what it counts, and the spec that runs.
+
+mod guard;
+mod metrics;
+
+pub use self::metrics::Metrics;
+
+use crate::Engine;
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use tokio::net::TcpListener;
+
+type Response = http::Response<Full<Bytes>>;
+
+/// How long a client of the admin listener may take for a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A bound admin listener. It answers on the runtime that runs [`Admin::serve`], off the data path.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Admin {
+    /// Binds it.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// The address it really has.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it is dropped.
+    pub async fn serve(self, engine: Engine, metrics: Metrics) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (engine, metrics, address) = (engine.clone(), metrics.clone(), self.address);
+            tokio::spawn(async move {
+                let service = service_fn(|request: http::Request<Incoming>| {
+                    let response = answer(&request, address, &engine, &metrics);
+                    std::future::ready(Ok::<_, Infallible>(response))
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the admin listener failed");
+                }
+            });
+        }
+    }
+}
+
+fn answer<B>(request: &http::Request<B>, own: SocketAddr, engine: &Engine, metrics: &Metrics) -> Response {
+    if let Err(reason) = guard::check(request.headers(), own) {
+        return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
+    let path = request.uri().path();
+    let known = ["/ready", "/live", "/metrics", "/config"];
+    if !known.contains(&path) {
+        return text(StatusCode::NOT_FOUND, format!("there are {}\n", known.join(", ")));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/live" => text(StatusCode::OK, "live\n"),
+        "/ready" if engine.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/ready" => text(StatusCode::OK, "ready\n"),
+        "/metrics" => typed(metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
+        _ => {
+            let mut body = serde_json::to_string_pretty(&engine.spec()).unwrap_or_default();
+            body.push('\n');
+            typed(body, "application/json")
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = typed(body, "text/plain; charset=utf-8");
+    *response.status_mut() = status;
+    response
+}
+
+fn typed(body: impl Into<Bytes>, content_type: &'static str) -> Response {
+    let mut response = http::Response::new(Full::new(body.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,44 @@
+use mesh_codec_http::Http;
+use mesh_core::Registry;
+
+/// The layers that specs may name, for each protocol. A layer of one's own is one line:
+///
+/// ```
+/// use mesh_core::{Kind, Rejection, gate_fn, pipeline::NoSettings};
+/// use mesh_proxy::{Layers, Request};
+/// use std::sync::Arc;
+///
+/// let mut layers = Layers::stock();
+/// layers.http.gate("no_robots", "Refuses robots", |_: NoSettings, _, _| {
+///     Arc::new(gate_fn(|request: &mut Request| match request.headers().get("user-agent") {
+///         Some(agent) if agent.as_bytes().starts_with(b"robot") => Err(Rejection::new(Kind::Forbidden)),
+///         _ => Ok(()),
+///     }))
+/// });
+/// ```
+#[derive(Debug, Default)]
+pub struct Layers {
+    /// For HTTP, gRPC included.
+    pub http: Registry<Http>,
+}
+
+impl Layers {
+    /// No layers.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The stock layers that this crate was built with; each is a feature.
+    pub fn stock() -> Self {
+        let mut layers = Self::none();
+        let http = &mut layers.http;
+        #[cfg(feature = "metrics")]
+        mesh_metrics::register(http);
+        #[cfg(feature = "rate-limit")]
+        mesh_rate_limit::register(http);
+        #[cfg(feature = "timeout")]
+        mesh_timeout::register(http);
+        let _ = http;
+        layers
+    }
+}

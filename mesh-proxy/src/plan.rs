@@ -1,0 +1,241 @@
+//! A spec that has been found good as a whole: every layer checked, every reference resolved. Nothing has been made
+//! of it yet.
+
+use crate::{
+    layers::Layers,
+    read::{Diagnostic, Document, sort},
+    spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RouteSpec, Spec},
+};
+use mesh_codec_http::Http;
+use mesh_core::{
+    Address,
+    pipeline::{CheckedPipeline, Place, Site},
+    spec::{Invalid, LayerSpec, Node, nearest},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
+
+/// A good spec with its checked pipelines.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) spec: Spec,
+    pub(crate) listeners: Vec<PlannedListener>,
+    pub(crate) clusters: Vec<PlannedCluster>,
+    pub(crate) root: Node,
+    warnings: Vec<Diagnostic>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlannedListener {
+    pub(crate) site: Site<Http>,
+    pub(crate) pipeline: CheckedPipeline<Http>,
+    pub(crate) routes: Vec<PlannedRoute>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlannedRoute {
+    pub(crate) site: Site<Http>,
+    pub(crate) pipeline: CheckedPipeline<Http>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlannedCluster {
+    pub(crate) site: Site<Http>,
+    pub(crate) pipeline: CheckedPipeline<Http>,
+    pub(crate) endpoint_site: Site<Http>,
+    pub(crate) endpoint_pipeline: CheckedPipeline<Http>,
+}
+
+impl Plan {
+    /// Checks a document. Nothing is made, nothing that runs is touched.
+    ///
+    /// # Errors
+    /// Every fault there is, in the order of the file.
+    pub fn check(document: &Document, layers: &Layers) -> Result<Self, Vec<Diagnostic>> {
+        let (plan, faults) = Self::check_partly(document, layers);
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => Err(faults),
+        }
+    }
+
+    /// As [`Plan::check`], for a document that has faults of its own already.
+    pub fn check_partly(document: &Document, layers: &Layers) -> (Option<Self>, Vec<Diagnostic>) {
+        let (spec, faults) = Spec::read(&document.root);
+        let mut checker = Checker { layers, faults: Faults(faults), ids: HashMap::new() };
+        let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
+        let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
+        checker.references(&spec, &document.root);
+        let mut faults: Vec<Diagnostic> = checker.faults.0.iter().map(|invalid| document.diagnose(invalid)).collect();
+        sort(&mut faults);
+        let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
+        let plan = Self { spec, listeners, clusters, root: document.root.clone(), warnings };
+        (faults.is_empty().then_some(plan), faults)
+    }
+
+    /// What is allowed and probably not meant.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The spec it was made of.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The spec as it was written: environment variables by their names.
+    pub fn to_json(&self) -> serde_json::Value {
+        self.root.to_json()
+    }
+}
+
+struct Checker<'a> {
+    layers: &'a Layers,
+    faults: Faults,
+    /// Where each `id` was seen first.
+    ids: HashMap<String, String>,
+}
+
+impl Checker<'_> {
+    fn pipeline(&mut self, layers: &[LayerSpec], site: &Site<Http>, path: &str) -> CheckedPipeline<Http> {
+        for layer in layers {
+            let Some(id) = &layer.id else { continue };
+            let here = format!("{path}{}", layer.path);
+            if let Some(there) = self.ids.insert(id.clone(), here) {
+                let invalid = Invalid::new(format!("`id: {id}` is used at {there} already"));
+                self.faults.0.push(invalid.at_position(layer.position).in_path(path));
+            }
+        }
+        match self.layers.http.check(layers, site) {
+            Ok(checked) => checked,
+            Err(faults) => {
+                self.faults.0.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
+                CheckedPipeline::default()
+            }
+        }
+    }
+
+    fn listener(&mut self, listener: &ListenerSpec) -> PlannedListener {
+        let path = format!("listeners.{}", listener.name);
+        let label = ("listener", listener.name.clone());
+        let site = Site::new(Place::Listener, &path).with_labels(vec![label.clone()]);
+        let pipeline = self.pipeline(&listener.pipeline, &site, &format!("{path}.pipeline"));
+        let routes = listener.routes.iter().map(|route| {
+            let labels = vec![label.clone(), ("route", route.name.clone())];
+            let site = Site::new(Place::Route, &format!("{path}.routes.{}", route.name)).with_labels(labels);
+            let pipeline = self.pipeline(&route.pipeline, &site, &format!("{}.pipeline", route.path));
+            PlannedRoute { site, pipeline }
+        });
+        PlannedListener { routes: routes.collect(), site, pipeline }
+    }
+
+    fn cluster(&mut self, cluster: &ClusterSpec) -> PlannedCluster {
+        let path = format!("clusters.{}", cluster.name);
+        let labels = vec![("cluster", cluster.name.clone())];
+        let site = Site::new(Place::Cluster, &path).with_labels(labels.clone());
+        let pipeline = self.pipeline(&cluster.pipeline, &site, &format!("{path}.pipeline"));
+        let endpoint_site = Site::new(Place::Endpoint, &format!("{path}.endpoints")).with_labels(labels);
+        let endpoint_pipeline =
+            self.pipeline(&cluster.endpoint_pipeline, &endpoint_site, &format!("{path}.endpoint_pipeline"));
+        PlannedCluster { site, pipeline, endpoint_site, endpoint_pipeline }
+    }
+
+    fn references(&mut self, spec: &Spec, root: &Node) {
+        self.binds(spec);
+        for listener in &spec.listeners {
+            let mut names = BTreeMap::<&str, &RouteSpec>::new();
+            for route in &listener.routes {
+                if let Some(first) = names.insert(&route.name, route) {
+                    let invalid = Invalid::new(format!(
+                        "the route at line {} has the same name `{}`, or matches and does the same",
+                        first.position.line, route.name
+                    ));
+                    self.faults.0.push(invalid.at_position(route.position).in_path(&route.path));
+                }
+                if let ActionSpec::Cluster(name) = &route.action
+                    && root.get("clusters").and_then(|clusters| clusters.get(name)).is_none()
+                {
+                    let invalid = unknown_cluster(name, root);
+                    self.faults.0.push(invalid.at_position(name.position).in_path(format!("{}.cluster", route.path)));
+                }
+            }
+        }
+        for cluster in &spec.clusters {
+            let unix = cluster.targets().iter().find(|target| matches!(target.address, Address::Unix(_)));
+            if let Some(target) = unix {
+                let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
+                let discovery = root.get("clusters").and_then(|clusters| clusters.get(&cluster.name)?.get("discovery"));
+                let invalid = discovery.map(|node| invalid.clone().at(node)).unwrap_or(invalid);
+                self.faults.0.push(invalid.in_path(format!("clusters.{}.discovery", cluster.name)));
+            }
+        }
+    }
+
+    /// Two sockets on one address.
+    fn binds(&mut self, spec: &Spec) {
+        let mut taken = HashMap::<SocketAddr, String>::new();
+        let admin = spec.admin.iter().map(|admin| ("admin".to_owned(), admin.bind));
+        let listeners = spec.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), listener.bind));
+        for (path, bind) in admin.chain(listeners) {
+            if bind.port() == 0 {
+                continue;
+            }
+            if let Some(other) = taken.insert(bind.value, path.clone()) {
+                let invalid = Invalid::new(format!("{} is taken by {other} already", bind.value));
+                self.faults.0.push(invalid.at_position(bind.position).in_path(format!("{path}.bind")));
+            }
+        }
+    }
+}
+
+fn unknown_cluster(name: &str, root: &Node) -> Invalid {
+    let names: Vec<&str> = root
+        .get("clusters")
+        .map(|clusters| clusters.entries().iter().map(|(key, _)| key.name.as_str()).collect())
+        .unwrap_or_default();
+    let invalid = Invalid::new(format!("there is no cluster `{name}`"));
+    match nearest(name, names.iter().copied()) {
+        Some(known) => invalid.with_suggestion(format!("did you mean `{known}`?")),
+        None if names.is_empty() => invalid.with_suggestion("`clusters` is empty"),
+        None => invalid.with_suggestion(format!("the clusters are {}", names.join(", "))),
+    }
+}
+
+/// Orders that are known to be harmful, each with the reason.
+const HARMFUL: [(&str, &str, &str); 2] = [
+    ("rate_limit", "metrics", "metrics inside rate_limit does not see what it refuses; put metrics further out"),
+    ("rate_limit", "timeout", "timeout inside rate_limit is not what bounds the whole call; put timeout further out"),
+];
+
+fn warnings(spec: &Spec) -> Vec<Invalid> {
+    let mut found = Vec::new();
+    let mut pipeline = |layers: &[LayerSpec], path: &str| {
+        for (outer, inner, reason) in HARMFUL {
+            let outer = layers.iter().position(|layer| layer.name == outer);
+            let inner = layers.iter().position(|layer| layer.name == inner);
+            if let (Some(outer), Some(inner)) = (outer, inner)
+                && outer < inner
+            {
+                found.push(Invalid::new(reason).at_position(layers[inner].position).in_path(path));
+            }
+        }
+        for layer in layers.iter().filter(|layer| layer.name == "load_shed") {
+            let reason = "load_shed acts on readiness, and a stage is always ready: it does nothing here";
+            found.push(Invalid::new(reason).at_position(layer.position).in_path(path));
+        }
+    };
+    for listener in &spec.listeners {
+        pipeline(&listener.pipeline, &format!("listeners.{}.pipeline", listener.name));
+        listener.routes.iter().for_each(|route| pipeline(&route.pipeline, &format!("{}.pipeline", route.path)));
+    }
+    for cluster in &spec.clusters {
+        pipeline(&cluster.pipeline, &format!("clusters.{}.pipeline", cluster.name));
+        pipeline(&cluster.endpoint_pipeline, &format!("clusters.{}.endpoint_pipeline", cluster.name));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+use super::*;
+use crate::read;
+
+fn faults(text: &str) -> Vec<String> {
+    let document = read::read(text, "t.yaml", &|_| None).expect("well-formed YAML");
+    let faults = Plan::check(&document, &Layers::stock()).expect_err("it has faults");
+    faults.iter().map(|fault| format!("{}: {} {:?}", fault.position.line, fault.message, fault.suggestion)).collect()
+}
+
+#[test]
+fn references_and_layers_are_told_in_one_go() {
+    let faults = faults(
+        r#"admin: { bind: 127.0.0.1:8080 }
+listeners:
+  web:
+    bind: 127.0.0.1:8080
+    pipeline: [ metrisc, { timeout: { response: 2s, id: a } } ]
+    routes:
+      - { match: { path: { prefix: / } }, cluster: order }
+      - { match: { path: { prefix: / } }, cluster: order }
+      - { cluster: orders, pipeline: [ { timeout: { response: 1s, shadow: true, id: a } } ] }
+clusters:
+  orders:
+    discovery: { static: [ "unix:/run/a.sock" ] }
+    endpoint_pipeline: [ { rate_limit: { rate: 1/s, id: b } } ]
+"#,
+    );
+    let expected = [
+        (4, "is taken by admin already"),
+        (5, "unknown layer `metrisc`"),
+        (7, "no cluster `order`"),
+        (8, "no cluster `order`"),
+        (8, "same name"),
+        (9, "cannot be a shadow"),
+        (9, "used at"),
+        (12, "not built yet"),
+        (13, "`id` is not possible here"),
+    ];
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    for (line, part) in expected {
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(&format!("{line}:")) && fault.contains(part)),
+            "{line} {part}: {faults:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_harmful_order_is_warned_of() {
+    let document = read::read(
+        "listeners: { web: { bind: \"127.0.0.1:1\", pipeline: [ rate_limit: 1/s, metrics ] } }",
+        "t.yaml",
+        &|_| None,
+    )
+    .expect("well-formed YAML");
+    let plan = Plan::check(&document, &Layers::stock()).expect("good");
+    assert_eq!(plan.warnings().len(), 1);
+}

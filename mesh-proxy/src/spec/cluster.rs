@@ -1,0 +1,109 @@
+use super::Faults;
+use mesh_core::{
+    Target,
+    spec::{Key, LayerSpec, Node, Position},
+    units,
+};
+use mesh_discovery::DiscoverySettings;
+use mesh_lb::Policy;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `clusters.NAME`
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Its name.
+    pub name: String,
+    /// Where the name is written.
+    pub position: Position,
+    /// Where its endpoints come from.
+    pub discovery: DiscoverySettings,
+    /// How one of them is chosen.
+    pub load_balancer: Policy,
+    /// What they speak. Default: as the request came.
+    pub protocol: Option<UpstreamProtocol>,
+    /// How connections to them are made and kept.
+    pub connect: ConnectSpec,
+    /// The layers before the balancer.
+    pub pipeline: Vec<LayerSpec>,
+    /// The layers before each endpoint.
+    pub endpoint_pipeline: Vec<LayerSpec>,
+}
+
+/// `protocol` of a cluster
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 in clear text, with prior knowledge.
+    Http2,
+}
+
+/// `connect`, per endpoint
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectSpec {
+    /// How long a connection may take to be ready. Default 5s.
+    #[serde(with = "units::duration")]
+    pub timeout: Duration,
+    /// How long an unused connection is kept. Default 60s.
+    #[serde(with = "units::duration")]
+    pub idle: Duration,
+}
+
+impl Default for ConnectSpec {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(5), idle: Duration::from_secs(60) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    discovery: Node,
+    load_balancer: Option<Node>,
+    protocol: Option<Node>,
+    connect: Option<Node>,
+    pipeline: Option<Node>,
+    endpoint_pipeline: Option<Node>,
+}
+
+impl ClusterSpec {
+    pub(super) fn read(key: &Key, node: &Node, faults: &mut Faults) -> Option<Self> {
+        let path = format!("clusters.{}", key.name);
+        let settings: Settings = match node.deserialize() {
+            Ok(settings) => settings,
+            Err(invalid) => {
+                faults.0.push(invalid.in_path(&path));
+                faults.layers(node.get("pipeline"), &format!("{path}.pipeline"));
+                faults.layers(node.get("endpoint_pipeline"), &format!("{path}.endpoint_pipeline"));
+                return None;
+            }
+        };
+        let discovery = faults.read(&settings.discovery, &format!("{path}.discovery"));
+        let load_balancer =
+            settings.load_balancer.as_ref().and_then(|node| faults.read(node, &format!("{path}.load_balancer")));
+        let protocol = settings.protocol.as_ref().and_then(|node| faults.read(node, &format!("{path}.protocol")));
+        let connect = settings.connect.as_ref().and_then(|node| faults.read(node, &format!("{path}.connect")));
+        Some(Self {
+            name: key.name.clone(),
+            position: key.position,
+            load_balancer: load_balancer.unwrap_or_default(),
+            protocol,
+            connect: connect.unwrap_or_default(),
+            pipeline: faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline")),
+            endpoint_pipeline: faults.layers(settings.endpoint_pipeline.as_ref(), &format!("{path}.endpoint_pipeline")),
+            discovery: discovery?,
+        })
+    }
+}
+
+impl ClusterSpec {
+    /// The endpoints that the spec itself names.
+    pub fn targets(&self) -> &[Target] {
+        match &self.discovery {
+            DiscoverySettings::Static(fixed) => fixed.targets(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The spec: what a configuration file says, as types. Each listener, route, cluster and layer is read from its own
+//! subtree, so that every fault in every one of them is reported in one go.
+
+mod cluster;
+mod listener;
+mod route;
+
+pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
+pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
+
+use mesh_core::{
+    spec::{Invalid, LayerSpec, Node, Spanned, Value},
+    units,
+};
+use serde::Deserialize;
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+/// A whole spec. Its parts are good each by itself; [`Plan`](crate::Plan) checks what they say of each other.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// The admin listener; absent means off.
+    pub admin: Option<AdminSpec>,
+    /// How many workers; by default as many as there are processors for this process.
+    pub workers: Option<NonZeroUsize>,
+    /// How the program ends.
+    pub shutdown: ShutdownSpec,
+    /// The listeners, in the order of the file.
+    pub listeners: Vec<ListenerSpec>,
+    /// The clusters, in the order of the file.
+    pub clusters: Vec<ClusterSpec>,
+}
+
+/// `admin`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSpec {
+    /// Where it listens. Port 0: any free one, which is logged.
+    pub bind: Spanned<SocketAddr>,
+}
+
+/// `shutdown`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSpec {
+    /// How long connections are still accepted after `/ready` has begun to fail. Default 0s.
+    #[serde(with = "units::duration")]
+    pub delay: Duration,
+    /// How long requests in flight may then take. Default 30s.
+    #[serde(with = "units::duration")]
+    pub timeout: Duration,
+}
+
+impl Default for ShutdownSpec {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Root {
+    admin: Option<Node>,
+    workers: Option<Node>,
+    shutdown: Option<Node>,
+    listeners: Option<Node>,
+    clusters: Option<Node>,
+}
+
+/// Gathers faults while a spec is read.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(pub(crate) Vec<Invalid>);
+
+impl Faults {
+    /// The value, or its fault noted under `path`.
+    pub(crate) fn take<T>(&mut self, read: Result<T, Invalid>, path: &str) -> Option<T> {
+        read.map_err(|invalid| self.0.push(invalid.in_path(path))).ok()
+    }
+
+    /// A subtree as its type.
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(&mut self, node: &Node, path: &str) -> Option<T> {
+        self.take(node.deserialize(), path)
+    }
+
+    /// A list of layers.
+    pub(crate) fn layers(&mut self, node: Option<&Node>, path: &str) -> Vec<LayerSpec> {
+        let Some(node) = node else { return Vec::new() };
+        let (layers, faults) = LayerSpec::read_list(node);
+        self.0.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
+        layers
+    }
+
+    /// The entries of a mapping of names to objects.
+    fn named<'a>(&mut self, node: Option<&'a Node>, path: &str) -> &'a [(mesh_core::spec::Key, Node)] {
+        match node.map(|node| (node, &node.value)) {
+            None | Some((_, Value::Null)) => &[],
+            Some((_, Value::Mapping(entries))) => entries,
+            Some((node, _)) => {
+                let invalid = Invalid::new(format!("expected a mapping of names, found {}", node.describe()));
+                self.0.push(invalid.at(node).in_path(path));
+                &[]
+            }
+        }
+    }
+}
+
+impl Spec {
+    /// Reads a spec. What is good of it is given back together with all faults.
+    pub fn read(root: &Node) -> (Self, Vec<Invalid>) {
+        let mut faults = Faults::default();
+        let parts =
+            if root.is_null() { Root::default() } else { faults.read(root, "").unwrap_or_else(|| partly(root)) };
+        let mut spec = Spec::default();
+        if let Some(node) = &parts.admin {
+            spec.admin = faults.read(node, "admin");
+        }
+        if let Some(node) = &parts.workers {
+            spec.workers = faults.read(node, "workers");
+        }
+        if let Some(node) = &parts.shutdown {
+            spec.shutdown = faults.read(node, "shutdown").unwrap_or_default();
+        }
+        for (key, node) in faults.named(parts.listeners.as_ref(), "listeners") {
+            spec.listeners.extend(ListenerSpec::read(key, node, &mut faults));
+        }
+        for (key, node) in faults.named(parts.clusters.as_ref(), "clusters") {
+            spec.clusters.extend(ClusterSpec::read(key, node, &mut faults));
+        }
+        (spec, faults.0)
+    }
+}
+
+/// The known parts of a root that has unknown ones too.
+fn partly(root: &Node) -> Root {
+    let part = |name: &str| root.get(name).cloned();
+    Root {
+        admin: part("admin"),
+        workers: part("workers"),
+        shutdown: part("shutdown"),
+        listeners: part("listeners"),
+        clusters: part("clusters"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use crate::read;
+
+fn read_spec(text: &str) -> (Spec, Vec<String>) {
+    let document = read::read(text, "t.yaml", &|_| None).expect("well-formed YAML");
+    let (spec, faults) = Spec::read(&document.root);
+    let faults =
+        faults.iter().map(|invalid| format!("{}:{} {}", invalid.position.line, invalid.position.column, invalid));
+    (spec, faults.collect())
+}
+
+#[test]
+fn defaults() {
+    let (spec, faults) = read_spec(
+        r#"
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes: [ { cluster: a }, { respond: {} } ]
+clusters:
+  a: { discovery: { static: [ "127.0.0.1:1" ] } }
+"#,
+    );
+    assert_eq!(faults, [""; 0]);
+    let web = &spec.listeners[0];
+    assert_eq!((web.protocol, web.forwarded, web.request_id), Default::default());
+    assert_eq!(web.routes[0].matches, MatchSpec::default());
+    assert!(web.routes[0].name.starts_with("route-") && web.routes[0].name != web.routes[1].name);
+    assert_eq!(spec.clusters[0].connect, ConnectSpec::default());
+    assert_eq!(spec.shutdown, ShutdownSpec { delay: Duration::ZERO, timeout: Duration::from_secs(30) });
+    assert!(spec.admin.is_none() && spec.workers.is_none());
+    let (empty, faults) = read_spec("");
+    assert!(empty.listeners.is_empty() && faults.is_empty());
+}
+
+#[test]
+fn every_faulty_subtree_is_reported_at_its_place() {
+    let (_, faults) = read_spec(
+        r#"admin: { bind: localhost }
+workers: 0
+shutdown: { delay: 5 }
+listeners:
+  web:
+    bind: "unix:/run/a.sock"
+    protocol: htpp
+    routes:
+      - match: { path: { prefix: v1 } }
+        cluster: a
+      - match: { host: "a:80" }
+        cluster: a
+      - match: { methods: [ get ] }
+        respond: { status: 99 }
+      - { cluster: a, respond: {} }
+      - {}
+      - { clutser: a }
+clusters:
+  a: { discovery: { static: [ "127.0.0.1:1" ] }, conect: { timeout: 1s } }
+listenres: {}
+"#,
+    );
+    let lines: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap_or("")).collect();
+    let mut sorted: Vec<u32> = lines.iter().map(|line| line.parse().unwrap()).collect();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [1, 2, 3, 6, 7, 9, 11, 13, 14, 15, 16, 17, 19, 20], "{faults:#?}");
+}
+
+#[test]
+fn hosts() {
+    let host = |text: &str| Node::from(serde_json::json!(text)).deserialize::<HostPattern>().ok();
+    assert_eq!(host("A.b"), Some(HostPattern::Exact("a.b".into())));
+    assert_eq!(host("*.A.b"), Some(HostPattern::Below(".a.b".into())));
+    assert_eq!(host("[::1]"), Some(HostPattern::Exact("[::1]".into())));
+    for bad in ["", "*", "*.", "a.*", "*a.b", "a:80", "[::1]:80", "http://a", "a/b"] {
+        assert_eq!(host(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_route_keeps_its_name_while_it_is_the_same() {
+    let name = |route: &str| {
+        read_spec(&format!("listeners: {{ web: {{ bind: \"127.0.0.1:1\", routes: [ {route} ] }} }}")).0.listeners[0]
+            .routes[0]
+            .name
+            .clone()
+    };
+    let one = name("{ match: { path: { prefix: /a } }, cluster: x }");
+    assert_eq!(one, name("{ cluster: x, match: { path: { prefix: /a } }, pipeline: [ metrics ] }"));
+    assert_ne!(one, name("{ match: { path: { prefix: /b } }, cluster: x }"));
+    assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: y }"));
+}
