@@ -69,7 +69,9 @@ impl<S> Services<S> {
         S: Clone,
     {
         let (endpoint, slot) = (table.endpoint(index), table.slot(index));
-        let made = locked(&originals.kept).clone_of(endpoint.id(), slot).unwrap_or_else(|| {
+        // the lock is let go before the service is made
+        let kept = locked(&originals.kept).clone_of(endpoint.id(), slot);
+        let made = kept.unwrap_or_else(|| {
             // made outside of the lock: it may take its time, panic, or call a balancer
             let service = (originals.make)(endpoint);
             let (made, unused) = locked(&originals.kept).add(endpoint.id(), slot, table.version(), service);
