@@ -108,7 +108,7 @@ pub(crate) fn mark_shadows(head: &mut dyn Head, layers: &[Name]) {
     let mut marks: Vec<&str> = layers.iter().map(|layer| if layer.is_none() { "unnamed" } else { layer.as_str() }).collect();
     let further_in = head.get(SHADOW).map(|value| String::from_utf8_lossy(value).into_owned());
     marks.extend(further_in.as_deref());
-    let marks = marks.join(", ");
+    let marks = marks.join(",");
     head.set(SHADOW, marks.as_bytes());
 }
 
