@@ -5,6 +5,7 @@ mod config;
 mod fixed;
 
 #[cfg(all(test, feature = "config"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 #[cfg(feature = "config")]

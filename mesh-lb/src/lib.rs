@@ -13,6 +13,7 @@ mod services;
 mod table;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 pub use balance::Balance;
