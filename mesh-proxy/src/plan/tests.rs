@@ -18,7 +18,7 @@ listeners:
     routes:
       - { match: { path: { prefix: / } }, cluster: order }
       - { match: { path: { prefix: / } }, cluster: order }
-      - { cluster: orders, pipeline: [ { timeout: { response: 1s, shadow: true, id: a } } ] }
+      - { cluster: orders, pipeline: [ { timeout: { response: 1s, shadow: true } }, { timeout: { response: 1s, id: a } } ] }
 clusters:
   orders:
     discovery: { static: [ "unix:/run/a.sock" ] }
