@@ -9,7 +9,7 @@ use crate::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+use std::{any::Any, collections::{BTreeMap, BTreeSet}, fmt, sync::Arc};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -204,7 +204,12 @@ impl<P: Protocol> Registry<P> {
     pub fn check(&self, layers: &[LayerSpec], site: &Site<P>) -> Result<CheckedPipeline<P>, Vec<Invalid>> {
         let (mut items, mut faults) = (Vec::new(), Vec::new());
         let mut ordinals = BTreeMap::<&str, usize>::new();
+        let mut ids = BTreeSet::new();
         for layer in layers {
+            if let Some(id) = layer.id.as_deref().filter(|id| !ids.insert(*id)) {
+                let fault = Invalid::new(format!("id `{id}` is given twice: each state has one layer"));
+                faults.push(fault.at_position(layer.position).in_path(&layer.path));
+            }
             let ordinal = ordinals.entry(&layer.name).or_default();
             match self.check_layer(layer, *ordinal, site) {
                 Ok(item) => items.push(item),
@@ -335,8 +340,12 @@ impl<P: Protocol> CheckedPipeline<P> {
 impl<P: Protocol> CheckedItem<P> {
     fn make(&self, site: &Site<P>, previous: &States<P>, next: &mut States<P>) -> Item<P> {
         let key = (self.key.stage(site.path()), self.key.clone());
-        let before = previous.get(&key).filter(|kept| kept.name == self.name);
-        let (state, made, fate) = match before {
+        let (state, made, fate) = match previous.get(&key) {
+            // the id stood at another layer: that one's state is of no use here
+            Some(kept) if kept.name != self.name => {
+                let (state, made) = (self.checked.make)(None, site);
+                (state, made, Fate::Reset)
+            }
             Some(kept) if kept.settings == self.settings => (kept.state.clone(), kept.made.clone(), Fate::Kept),
             Some(kept) => {
                 let (state, made) = (self.checked.make)(Some(kept.state.clone()), site);
