@@ -4,12 +4,12 @@ use crate::{
     LabelError, MetricsSettings,
     series::{Handles, Key, Table},
 };
-use mesh_core::{At, Code, End, Gate, Name, Nanos, Rejection, Ticket, Watch};
+use mesh_core::{At, Code, End, Gate, Name, Nanos, Rejection, RequestView, Ticket, Watch};
 use metrics::{Gauge, Label, Unit};
 use std::{
     fmt,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -87,6 +87,16 @@ impl Metrics {
         self.table.len()
     }
 
+    /// Counts a request in; the ticket keeps when it began.
+    #[inline]
+    fn begin(&self, began: impl FnOnce() -> Nanos) -> Option<Ticket> {
+        if !self.is_enabled() {
+            return None;
+        }
+        self.in_flight().increment(1.0);
+        Some(Ticket(began().as_nanos(), 0))
+    }
+
     fn in_flight(&self) -> &Gauge {
         self.in_flight.get_or_init(|| {
             metrics::describe_counter!(REQUESTS_TOTAL, "Requests that have ended, by how.");
@@ -145,22 +155,48 @@ fn registered(count: Vec<Label>, duration: Vec<Label>) -> Handles {
 impl Watch for Metrics {
     fn on_end(&self, ticket: Ticket, end: &End<'_>) {
         self.in_flight().decrement(1.0);
-        let began = end.context().arrived().unwrap_or(Nanos::from_nanos(ticket.0));
-        let nanos = end.at().now().as_nanos().saturating_sub(began.as_nanos());
+        let nanos = end.at().now().as_nanos().saturating_sub(ticket.0);
         let handles = self.handles(end);
         handles.count.increment(1);
         handles.duration.record(nanos as f64 / 1e9);
     }
 }
 
-impl<R> Gate<R> for Metrics {
+impl<R: RequestView> Gate<R> for Metrics {
+    #[inline]
+    fn admit(&self, request: &mut R, at: &At) -> Result<Option<Ticket>, Rejection> {
+        // the clock is read for a request only that does not say when it arrived
+        let began = request.context().arrived();
+        Ok(self.begin(|| began.unwrap_or_else(|| at.now())))
+    }
+}
+
+/// [`Metrics`] of calls that carry no record: any request, and their time is from the call to the result.
+#[derive(Clone, Debug)]
+pub struct FromCall(Arc<Metrics>);
+
+impl FromCall {
+    /// The same metrics, asked in this way.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self(metrics)
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0
+    }
+}
+
+impl Watch for FromCall {
+    fn on_end(&self, ticket: Ticket, end: &End<'_>) {
+        self.0.on_end(ticket, end);
+    }
+}
+
+impl<R> Gate<R> for FromCall {
     #[inline]
     fn admit(&self, _: &mut R, at: &At) -> Result<Option<Ticket>, Rejection> {
-        if !self.is_enabled() {
-            return Ok(None);
-        }
-        self.in_flight().increment(1.0);
-        Ok(Some(Ticket(at.now().as_nanos(), 0)))
+        Ok(self.0.begin(|| at.now()))
     }
 }
 

@@ -48,7 +48,7 @@ fn over_anything() {
         let scrape = scrape.clone();
         contract::layer::<Plain, _>(|| MetricsLayer::new().results_only())
             .settled(move |_| scrape.in_flight() == 0.0)
-            .retune(|layer| retune(&layer.handle()))
+            .retune(|layer| retune(layer.gate().metrics()))
             .check();
     });
 }

@@ -4,7 +4,6 @@
 mod scrape;
 
 use http_body_util::BodyExt as _;
-use mesh_codec_http::{Body, Http, HttpError, Request, Response};
 use mesh_core::{
     Context as Call, Governed as _, Name, Pipeline, Protocol, Registry, Stage,
     http::{CallBody, GovernedBody},
@@ -13,7 +12,7 @@ use mesh_core::{
     time,
 };
 use mesh_metrics::{REQUESTS_IN_FLIGHT, REQUESTS_TOTAL, register};
-use mesh_test::{Line, line, mock::mock};
+use mesh_test::{Http, Line, TestBody, line, mock::mock};
 use scrape::recorded;
 use serde_json::{Value, json};
 use std::{
@@ -22,6 +21,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use tower::Service;
+
+type Request = <Http as Protocol>::Request;
+type Response = <Http as Protocol>::Response;
+type Error = <Http as Protocol>::Error;
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -51,17 +54,17 @@ fn over_http() {
         let site = Site::new(Place::Listener, "listeners.web").with_labels(vec![("listener", "web".into())]);
         let layers = json!([{ "metrics": { "labels": { "team": "shop" } } }]);
         let (pipeline, _) = make::<Http>(layers, &site, &States::new());
-        let (service, handle) = mock::<Request, Response, HttpError>();
+        let (service, handle) = mock::<Request, Response, Error>();
         handle.answer_with(|request| {
             let context = request.body().context();
             context.set_route(Name::intern("checkout"));
             context.set_cluster(Name::intern("orders"));
-            Ok(http::Response::new(GovernedBody::new(Body::full("x"))))
+            Ok(http::Response::new(GovernedBody::new(TestBody::full("x"))))
         });
         let mut stage = pipeline.apply(Stage::<Http>::new(service));
         let context = Call::begin(time::now(), None);
         context.set_listener(Name::intern("web"));
-        let request = http::Request::new(CallBody::new(context, Body::empty()));
+        let request = http::Request::new(CallBody::new(context, TestBody::empty()));
         let Poll::Ready(Ok(mut response)) = poll(pin!(stage.call(request))) else { panic!("no answer") };
         assert_eq!(scrape.value(REQUESTS_IN_FLIGHT, &["listener=web", "team=shop"]), Some(1.0));
         while let Poll::Ready(Some(Ok(_))) = poll(pin!(response.body_mut().frame())) {}
