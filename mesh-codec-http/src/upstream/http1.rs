@@ -1,5 +1,6 @@
 use super::{
     Shared, pool,
+    upload::Before,
     wire::{Line, Wire},
 };
 use crate::{Body, Request, UpstreamError, UpstreamErrorKind};
@@ -7,12 +8,14 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{
     body::Incoming,
-    client::conn::http1::{Builder, Connection, SendRequest},
+    client::conn::{
+        TrySendError,
+        http1::{Builder, Connection, SendRequest},
+    },
 };
 use hyper_util::rt::TokioIo;
 use mesh_core::{BoxError, Nanos, http::CallBody};
 use std::{
-    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -27,18 +30,13 @@ pub(crate) struct Http1 {
     connection: Option<Connection<TokioIo<Wire>, CallBody<Body>>>,
     line: Arc<Line>,
     waker: Waker,
-    answered: bool,
     /// When a sweep first saw it idle.
     pub(super) idle_since: Option<Nanos>,
     pub(super) home: pool::Home,
 }
 
-/// A request that brought no response.
-pub(super) struct Failed {
-    pub(super) error: UpstreamError,
-    /// The request, where nothing of it was sent.
-    pub(super) unsent: Option<Request>,
-}
+/// What became of a request that was sent. The error has the request where nothing of it was written.
+pub(super) type Sent = Result<http::Response<Incoming>, TrySendError<Request>>;
 
 impl Http1 {
     /// Connects.
@@ -54,68 +52,55 @@ impl Http1 {
             connection: Some(connection),
             waker: Waker::from(line.clone()),
             line,
-            answered: false,
             idle_since: None,
             home: pool::Home::enter(shared),
         }))
-    }
-
-    /// Whether it has brought a response before.
-    pub(super) fn has_answered(&self) -> bool {
-        self.answered
     }
 
     /// Whether a request can be sent on it. Costs two loads while nothing was heard of its socket.
     pub(super) fn is_reusable(&mut self) -> bool {
         if self.line.is_woken() {
             // most likely it was closed; to poll it is to see that
-            self.poll_connection(&mut Context::from_waker(Waker::noop()));
+            self.line.hold();
+            self.poll_connection();
             self.line.leave();
         }
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Before it is put aside: nobody waits for it any more.
-    pub(super) fn leave(&mut self) {
-        self.line.leave();
-    }
-
-    /// Polls the connection. Wakes from inside it stay in the line, see [`Line::hand_on`].
-    fn poll_connection(&mut self, cx: &mut Context<'_>) {
+    /// Polls the connection. To be called while its line is held, and by whom waits.
+    fn poll_connection(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        self.line.mute(cx.waker());
         // how it ended is told to whoever awaits a response or a body
         if Pin::new(connection).poll(&mut Context::from_waker(&self.waker)).is_ready() {
             self.connection = None;
         }
-        self.line.unmute();
     }
 
-    /// Sends a request and awaits the head of its response. With `record` what is sent is kept for
-    /// [`Http1::recorded`]. Dropping the future leaves the connection in the middle of a message: drop it, too.
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request,
-        record: bool,
-    ) -> Result<http::Response<Incoming>, Box<Failed>> {
+    /// Sends a request, when what it gives back is passed to [`Http1::poll_response`]. With `record` what is sent is
+    /// kept for [`Http1::recorded`].
+    pub(super) fn send(&mut self, request: Request, record: bool) -> impl Future<Output = Sent> + Send + use<> {
         self.line.begin(record);
-        self.line.mute(Waker::noop());
-        // What it resolves with comes from the connection alone, which is polled right before it: so it needs no
-        // waker, and must not be stopped by tokio's budget, which counts on one.
-        let mut response = pin!(unconstrained(self.sender.try_send_request(request)));
-        let result = poll_fn(|cx| {
-            self.poll_connection(cx);
-            let polled = response.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            if polled.is_pending() {
-                self.line.hand_on(cx.waker());
-            }
-            polled
-        })
-        .await;
-        result.map_err(|mut failed| {
-            let unsent = failed.take_message();
-            Box::new(Failed { error: error_of(failed.into_error()), unsent })
-        })
+        self.line.hold();
+        self.sender.try_send_request(request)
+    }
+
+    /// The head of the response to what was sent. Whoever stops polling drops the connection, too: it is in the middle
+    /// of a message.
+    pub(super) fn poll_response(
+        &mut self,
+        sent: Pin<&mut impl Future<Output = Sent>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Sent> {
+        self.line.hold();
+        self.poll_connection();
+        // What it resolves with comes from the connection alone, which was just polled: so it needs no waker, and must
+        // not be stopped by tokio's budget, which counts on one.
+        let polled = pin!(unconstrained(sent)).poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() {
+            self.line.listen(cx.waker());
+        }
+        polled
     }
 
     /// The head that was sent, if it was recorded and no byte has come back.
@@ -125,12 +110,12 @@ impl Http1 {
 
     /// What becomes of the connection when the head of a response has come, and its body.
     /// `uploading`: the request may not have been sent to its end.
-    pub(super) fn respond(mut self: Box<Self>, body: Incoming, uploading: bool) -> Body {
-        self.answered = true;
+    pub(super) fn respond(self: Box<Self>, body: Incoming, uploading: bool) -> Body {
         if self.sender.is_ready() {
             // the whole response is here: the usual case of a small one
+            let body = whole(body);
             pool::park(self);
-            return Body::from(body);
+            return body;
         }
         if body.is_end_stream() {
             return Body::empty();
@@ -149,6 +134,28 @@ impl Http1 {
         }
         Body::from(Http1Body { incoming: body, connection: Some(self) })
     }
+
+    pub(super) fn leave(&mut self) {
+        self.line.leave();
+    }
+}
+
+/// A body that has come as a whole. Where its length is known it is taken out of the channel it came through: to do so
+/// later would wake the connection, which is then idle or another request's.
+fn whole(mut body: Incoming) -> Body {
+    if body.is_end_stream() || body.size_hint().exact().is_none() {
+        return Body::from(body);
+    }
+    match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+            Ok(data) if body.is_end_stream() => Body::full(data),
+            Ok(data) => Body::boxed(Before { first: Some(Ok(data)), rest: Body::from(body) }),
+            Err(_) => Body::empty(),
+        },
+        Poll::Ready(Some(Err(error))) => Body::boxed(Before { first: Some(Err(error.into())), rest: Body::empty() }),
+        Poll::Ready(None) => Body::empty(),
+        Poll::Pending => Body::from(body),
+    }
 }
 
 /// The body of a response that is still coming. Gives its connection back at its end.
@@ -162,7 +169,8 @@ impl Http1Body {
     fn finish(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if !connection.sender.is_ready() {
-            connection.poll_connection(&mut Context::from_waker(Waker::noop()));
+            connection.line.hold();
+            connection.poll_connection();
         }
         if connection.sender.is_ready() {
             pool::park(connection);
@@ -171,18 +179,19 @@ impl Http1Body {
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        connection.line.mute(cx.waker());
-        let first = Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(&connection.waker));
-        connection.line.unmute();
-        if first.is_ready() {
-            return first;
+        connection.line.hold();
+        let incoming = Pin::new(&mut self.incoming);
+        let here = incoming.poll_frame(&mut Context::from_waker(&connection.waker));
+        if here.is_ready() {
+            return here;
         }
-        connection.poll_connection(cx);
-        let second = Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(&connection.waker));
-        if second.is_pending() {
-            connection.line.hand_on(cx.waker());
+        connection.poll_connection();
+        let incoming = Pin::new(&mut self.incoming);
+        let come = incoming.poll_frame(&mut Context::from_waker(&connection.waker));
+        if come.is_pending() {
+            connection.line.listen(cx.waker());
         }
-        second
+        come
     }
 }
 
@@ -220,7 +229,7 @@ impl http_body::Body for Http1Body {
 }
 
 /// What hyper's error says of the upstream.
-fn error_of(error: hyper::Error) -> UpstreamError {
+pub(super) fn error_of(error: hyper::Error) -> UpstreamError {
     let kind = if error.is_user() {
         UpstreamErrorKind::RequestBody
     } else if error.is_parse() {

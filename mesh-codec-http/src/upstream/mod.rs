@@ -16,8 +16,8 @@
 //!
 //! | what happened | what is sent again |
 //! | --- | --- |
-//! | HTTP/1: the connection was closed before anything of the request was written | every request |
-//! | HTTP/1: a connection that had answered before is closed after the request was written | a request without a body whose method is idempotent |
+//! | HTTP/1: an idle connection was closed before anything of the request was written | every request |
+//! | HTTP/1: an idle connection is closed after the request was written | a request without a body whose method is idempotent |
 //! | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says the request was not looked at | every request of whose body no more than one frame of 64 KiB was taken: none, or a unary gRPC call |
 //! | HTTP/2: a connection that had carried a request before is lost | a request without a body whose method is idempotent |
 //!
@@ -40,19 +40,22 @@ pub(crate) use http2::Http2Body;
 pub use pool::{connections, retain, sweep};
 pub use wire::{Connect, Connecting, Transport};
 
-use crate::{Body, HttpError, Request, Response, UpstreamErrorKind, forward};
+use crate::{Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind, forward};
 use http::{Method, Version};
 use http_body::Body as _;
-use http1::Http1;
+use http1::{Http1, Sent};
+use hyper::{body::Incoming, client::conn::TrySendError};
 use mesh_core::{
-    Address, Context as Call, Endpoint, EndpointId, Name,
+    Address, Context as Call, Endpoint, EndpointId, Name, Rejection,
     http::{CallBody, GovernedBody},
 };
+use pin_project_lite::pin_project;
 use std::{
     fmt,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tower_service::Service;
@@ -151,72 +154,156 @@ impl fmt::Debug for Upstream {
     }
 }
 
+type Answer = Result<Response, HttpError>;
+type BoxFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 impl Service<Request> for Upstream {
     type Response = Response;
     type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, HttpError>> + Send>>;
+    type Future = BoxFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let shared = self.0.clone();
-        let http2 = match shared.options.protocol {
+    fn call(&mut self, mut request: Request) -> BoxFuture {
+        let http2 = match self.0.options.protocol {
             UpstreamProtocol::Http1 => false,
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::AsDownstream => request.version() == Version::HTTP_2,
         };
-        if http2 { Box::pin(over_http2(shared, request)) } else { Box::pin(over_http1(shared, request)) }
+        let about = match begin(&mut request, http2) {
+            Ok(about) => about,
+            Err(rejection) => return Box::pin(std::future::ready(Err(rejection.into()))),
+        };
+        let shared = self.0.clone();
+        if http2 {
+            return Box::pin(over_http2(shared, request, about));
+        }
+        match pool::checkout(&shared) {
+            Some(mut connection) => {
+                // sent from here, so that the future need not hold it
+                let sent = connection.send(request, about.is_repeatable);
+                Box::pin(OnIdle { shared, connection: Some(connection), sent, about, again: None })
+            }
+            None => Box::pin(on_new(shared, request, about)),
+        }
     }
 }
 
-async fn over_http1(shared: Arc<Shared>, mut request: Request) -> Result<Response, HttpError> {
-    begin(&mut request)?;
-    forward::to_http1(&mut request)?;
-    let head = *request.method() == Method::HEAD;
-    let is_bodyless = request.body().is_end_stream();
-    // an upload's end is known by the record of the call
-    let call = request.body().context().clone();
-    let repeatable = is_bodyless && request.method().is_idempotent();
+/// What is to be known of a request after it was sent.
+#[derive(Clone)]
+struct About {
+    is_head: bool,
+    is_bodyless: bool,
+    /// Without a body and idempotent.
+    is_repeatable: bool,
+    call: Call,
+}
 
-    let mut connection = match pool::checkout(&shared) {
-        Some(connection) => connection,
-        None => Http1::open(&shared).await?,
-    };
-    let mut result = connection.exchange(request, repeatable && connection.has_answered()).await;
-    if let Err(failed) = &mut result
-        && let Some(request) = again(failed, &connection)
-    {
-        tracing::debug!(address = %shared.address, "an idle connection was closed, the request is sent on another");
-        let request = request.unwrap_or_else(|head| head.map(|()| CallBody::new(call.clone(), Body::empty())));
-        connection = Http1::open(&shared).await?;
-        call.begin_attempt();
-        result = connection.exchange(request, false).await;
+/// Brings a request into the form of the upstream's protocol.
+fn begin(request: &mut Request, http2: bool) -> Result<About, Rejection> {
+    let call = request.body().context().clone();
+    forward::shrink_grpc_timeout(request.headers_mut(), &call)?;
+    if http2 {
+        forward::to_http2(request)?;
+    } else {
+        forward::to_http1(request)?;
     }
-    match result {
-        Ok(response) => {
-            let uploading = !is_bodyless && call.request_ended().is_none();
-            Ok(lift(response, head, |body| connection.respond(body, uploading)))
+    call.begin_attempt();
+    let is_bodyless = request.body().is_end_stream();
+    let method = request.method();
+    Ok(About {
+        is_head: *method == Method::HEAD,
+        is_bodyless,
+        is_repeatable: is_bodyless && method.is_idempotent(),
+        call,
+    })
+}
+
+impl About {
+    fn respond(&self, mut response: http::Response<()>, body: Body) -> Response {
+        let grpc = forward::strip_response(response.headers_mut());
+        let bodyless = self.is_head || matches!(response.status().as_u16(), 204 | 304);
+        response.map(|()| GovernedBody::new(body).grpc(grpc).bodyless(bodyless))
+    }
+}
+
+pin_project! {
+    /// A request that was sent on a connection from the pool, which may have been closed in the meantime.
+    struct OnIdle<F> {
+        shared: Arc<Shared>,
+        connection: Option<Box<Http1>>,
+        #[pin]
+        sent: F,
+        about: About,
+        again: Option<BoxFuture>,
+    }
+}
+
+impl<F: Future<Output = Sent>> Future for OnIdle<F> {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let me = self.project();
+        if let Some(again) = me.again {
+            return again.as_mut().poll(cx);
         }
-        Err(failed) => Err(failed.error.into()),
+        let Some(connection) = me.connection else { panic!("polled after completion") };
+        let result = ready!(connection.poll_response(me.sent, cx));
+        let Some(connection) = me.connection.take() else { panic!("polled after completion") };
+        match result {
+            Ok(response) => Poll::Ready(Ok(answered(response, connection, me.about))),
+            Err(failed) => match again(failed, &connection, me.about) {
+                Err(error) => Poll::Ready(Err(error.into())),
+                Ok(request) => {
+                    drop(connection);
+                    tracing::debug!(address = %me.shared.address, "an idle connection was closed, the request is sent on another");
+                    me.about.call.begin_attempt();
+                    me.again.insert(Box::pin(on_new(me.shared.clone(), request, me.about.clone()))).as_mut().poll(cx)
+                }
+            },
+        }
     }
 }
 
 /// The request that met a closed connection: as it was if nothing of it was sent, else its head as it was recorded.
-fn again(failed: &mut http1::Failed, connection: &Http1) -> Option<Result<Request, http::Request<()>>> {
-    if failed.unsent.is_some() {
-        return failed.unsent.take().map(Ok);
+#[cold]
+fn again(mut failed: TrySendError<Request>, connection: &Http1, about: &About) -> Result<Request, UpstreamError> {
+    let unsent = failed.take_message();
+    let error = http1::error_of(failed.into_error());
+    if let Some(request) = unsent {
+        return Ok(request);
     }
-    (failed.error.kind() == UpstreamErrorKind::Reset).then(|| connection.recorded())?.map(Err)
+    match connection.recorded() {
+        Some(head) if error.kind() == UpstreamErrorKind::Reset => {
+            Ok(head.map(|()| CallBody::new(about.call.clone(), Body::empty())))
+        }
+        _ => Err(error),
+    }
 }
 
-async fn over_http2(shared: Arc<Shared>, mut request: Request) -> Result<Response, HttpError> {
-    begin(&mut request)?;
-    forward::to_http2(&mut request)?;
-    let head = *request.method() == Method::HEAD;
-    let repeatable = request.body().is_end_stream() && request.method().is_idempotent();
+/// Sends a request on a connection made for it.
+async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
+    let mut connection = Http1::open(&shared).await?;
+    let result = {
+        let mut sent = pin!(connection.send(request, false));
+        poll_fn(|cx| connection.poll_response(sent.as_mut(), cx)).await
+    };
+    match result {
+        Ok(response) => Ok(answered(response, connection, &about)),
+        Err(failed) => Err(http1::error_of(failed.into_error()).into()),
+    }
+}
 
+fn answered(response: http::Response<Incoming>, connection: Box<Http1>, about: &About) -> Response {
+    let (head, body) = response.into_parts();
+    let uploading = !about.is_bodyless && about.call.request_ended().is_none();
+    let body = connection.respond(body, uploading);
+    about.respond(http::Response::from_parts(head, ()), body)
+}
+
+async fn over_http2(shared: Arc<Shared>, request: Request, about: About) -> Answer {
     let stream = http2::acquire(&shared).await?;
     let is_first = stream.first;
     let mut result = http2::exchange(stream, request, true).await;
@@ -224,31 +311,20 @@ async fn over_http2(shared: Arc<Shared>, mut request: Request) -> Result<Respons
         && let Some(request) = failed.request.take()
         && match failed.error.kind() {
             UpstreamErrorKind::RefusedStream => true,
-            UpstreamErrorKind::Reset => repeatable && !is_first,
+            UpstreamErrorKind::Reset => about.is_repeatable && !is_first,
             _ => false,
         }
     {
         tracing::debug!(address = %shared.address, "the upstream did not take the request, it is sent again");
         let stream = http2::acquire(&shared).await?;
-        request.body().context().begin_attempt();
+        about.call.begin_attempt();
         result = http2::exchange(stream, request, false).await;
     }
     match result {
-        Ok(response) => Ok(lift(response, head, Body::from)),
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            Ok(about.respond(http::Response::from_parts(head, ()), Body::from(body)))
+        }
         Err(failed) => Err(failed.error.into()),
     }
-}
-
-fn begin(request: &mut Request) -> Result<(), HttpError> {
-    let call: Call = request.body().context().clone();
-    forward::shrink_grpc_timeout(request.headers_mut(), &call)?;
-    call.begin_attempt();
-    Ok(())
-}
-
-/// `head`: the request was a HEAD.
-fn lift<B>(mut response: http::Response<B>, head: bool, body: impl FnOnce(B) -> Body) -> Response {
-    let grpc = forward::strip_response(response.headers_mut());
-    let bodyless = head || matches!(response.status().as_u16(), 204 | 304);
-    response.map(|inner| GovernedBody::new(body(inner)).grpc(grpc).bodyless(bodyless))
 }

@@ -70,7 +70,7 @@ impl Upload {
             (Sent::First(first), None) => CallBody::new(self.call, Body::full(first)),
             (Sent::First(first), Some(rest)) => {
                 let rest = rest.into_inner();
-                CallBody::new(self.call, Body::boxed(FirstAgain { first: Some(first), rest }))
+                CallBody::new(self.call, Body::boxed(Before { first: Some(Ok(first)), rest }))
             }
         })
     }
@@ -175,20 +175,20 @@ impl Future for Upload {
     }
 }
 
-/// A body whose first frame is there once more.
-struct FirstAgain {
-    first: Option<Bytes>,
-    rest: Body,
+/// A body with something before it.
+pub(super) struct Before {
+    pub(super) first: Option<Result<Bytes, BoxError>>,
+    pub(super) rest: Body,
 }
 
-impl http_body::Body for FirstAgain {
+impl http_body::Body for Before {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = self.get_mut();
         match me.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            Some(first) => Poll::Ready(Some(first.map(Frame::data))),
             None => Pin::new(&mut me.rest).poll_frame(cx),
         }
     }
@@ -201,8 +201,8 @@ impl http_body::Body for FirstAgain {
         let rest = self.rest.size_hint();
         match (&self.first, rest.exact()) {
             (None, _) => rest,
-            (Some(first), Some(exact)) => SizeHint::with_exact(exact + first.len() as u64),
-            (Some(_), None) => SizeHint::default(),
+            (Some(Ok(first)), Some(exact)) => SizeHint::with_exact(exact + first.len() as u64),
+            (Some(_), _) => SizeHint::default(),
         }
     }
 }

@@ -126,32 +126,31 @@ impl Wake for Line {
 }
 
 impl Line {
-    /// Before polling: from now on wakes are for `task`, but held back until [`Line::unmute`].
-    pub(super) fn mute(&self, task: &Waker) {
+    /// Before polling: wakes are held back until [`Line::listen`].
+    pub(super) fn hold(&self) {
         self.muted.store(true, Release);
         self.woken.store(false, Release);
+    }
+
+    /// From now on wakes are for `task`, also one that was held back: for whoever returns `Pending`.
+    pub(super) fn listen(&self, task: &Waker) {
         let mut slot = lock(&self.task);
         match &*slot {
             Some(present) if present.will_wake(task) => {}
             _ => *slot = Some(task.clone()),
         }
-    }
-
-    pub(super) fn unmute(&self) {
+        drop(slot);
         self.muted.store(false, Release);
-    }
-
-    /// Hands on a wake that was held back: for whoever returns `Pending`.
-    pub(super) fn hand_on(&self, task: &Waker) {
         if self.woken.swap(false, AcqRel) {
             task.wake_by_ref();
         }
     }
 
-    /// Nobody waits any more.
+    /// Nobody waits any more; a wake that was held back is void.
     pub(super) fn leave(&self) {
         *lock(&self.task) = None;
         self.woken.store(false, Release);
+        self.muted.store(false, Release);
     }
 
     /// Whether something has happened on the socket since [`Line::leave`].
