@@ -8,13 +8,13 @@ use crate::{Request, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use h2::{
     Reason, RecvStream,
-    client::{Builder, Connection, SendRequest},
+    client::{Builder, Connection, ResponseFuture, SendRequest},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use mesh_core::{BoxError, Nanos};
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -98,9 +98,14 @@ impl Drop for Slot {
 
 /// A stream, on a new connection where no other takes more.
 pub(super) async fn acquire(shared: &Arc<Shared>) -> Result<Stream, UpstreamError> {
+    wait(pool::acquire(shared), shared).await
+}
+
+/// The same, when it has begun.
+pub(super) async fn wait(mut acquired: Acquired, shared: &Arc<Shared>) -> Result<Stream, UpstreamError> {
     let mut deaths = 0;
     loop {
-        let (opened, empty) = match pool::acquire(shared) {
+        let (opened, empty) = match acquired {
             Acquired::Stream(stream) => return Ok(stream),
             Acquired::Wait { opened, empty } => (opened, empty),
         };
@@ -116,6 +121,7 @@ pub(super) async fn acquire(shared: &Arc<Shared>) -> Result<Stream, UpstreamErro
             Ok(Err((kind, error))) => return Err(UpstreamError::new(kind, error)),
             Err(_) => return Err(UpstreamError::new(UpstreamErrorKind::Connect, "the worker is ending")),
         }
+        acquired = pool::acquire(shared);
     }
 }
 
@@ -191,56 +197,60 @@ pub(super) struct Failed {
     pub(super) request: Option<Request>,
 }
 
-/// Sends a request and awaits the head of its response. Dropping the future cancels the stream.
-/// `keep`: be able to send it again where the upstream has not looked at it.
-pub(super) async fn exchange(
-    stream: Stream,
-    request: Request,
-    keep: bool,
-) -> Result<http::Response<Http2Body>, Box<Failed>> {
+/// A request that was sent, as the future of the head of its response. Dropping it cancels the stream.
+pub(super) struct InFlight {
+    response: ResponseFuture,
+    upload: Upload,
+    slot: Option<Slot>,
+    kept: Option<http::Request<()>>,
+}
+
+/// Sends a request. `keep`: be able to send it again where the upstream has not looked at it.
+///
+/// # Errors
+/// The connection, or `h2`, does not take it.
+pub(super) fn send(stream: Stream, request: Request, keep: bool) -> Result<InFlight, Box<Failed>> {
     let Stream { mut sender, slot, .. } = stream;
-    let (parts, body) = request.into_parts();
-    let head = http::Request::from_parts(parts, ());
+    let (head, body) = request.into_parts();
+    let head = http::Request::from_parts(head, ());
     let kept = keep.then(|| head.clone());
     let is_bodyless = body.is_end_stream();
-    let (response, send_stream) = match sender.send_request(head, is_bodyless) {
-        Ok(sent) => sent,
+    match sender.send_request(head, is_bodyless) {
+        Ok((response, stream)) => {
+            let upload = Upload::new(body, (!is_bodyless).then_some(stream), keep);
+            Ok(InFlight { response, upload, slot: Some(slot), kept })
+        }
         Err(error) => {
             let request = kept.map(|head| head.map(|()| body));
-            return Err(Box::new(Failed { error: error_of(error), request }));
-        }
-    };
-    let mut upload = Upload::new(body, send_stream, keep);
-    if is_bodyless {
-        upload.end();
-    }
-    let mut response = pin!(response);
-    let mut broken = None;
-    let result = poll_fn(|cx| {
-        if !upload.is_over()
-            && let Poll::Ready(Err(UploadError::Body(error))) = Pin::new(&mut upload).poll(cx)
-        {
-            broken = Some(error);
-            return Poll::Ready(None);
-        }
-        // what stops the upload short of its end is told to the response, too
-        response.as_mut().poll(cx).map(Some)
-    })
-    .await;
-    match result {
-        Some(Ok(response)) => {
-            let upload = (!upload.is_over()).then(|| tokio::spawn(upload.into_task()).abort_handle());
-            let length = response.headers().get(http::header::CONTENT_LENGTH);
-            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-            Ok(response.map(|recv| Http2Body::new(recv, length, slot, upload)))
-        }
-        Some(Err(error)) => {
-            let request = kept.and_then(|head| upload.again().map(|body| head.map(|()| body)));
             Err(Box::new(Failed { error: error_of(error), request }))
         }
-        None => {
-            let error = broken.unwrap_or_else(|| "the request's body failed".into());
-            Err(Box::new(Failed { error: UpstreamError::new(UpstreamErrorKind::RequestBody, error), request: None }))
+    }
+}
+
+impl Future for InFlight {
+    type Output = Result<http::Response<Http2Body>, Box<Failed>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.get_mut();
+        if !me.upload.is_over()
+            && let Poll::Ready(Err(UploadError::Body(error))) = Pin::new(&mut me.upload).poll(cx)
+        {
+            let error = UpstreamError::new(UpstreamErrorKind::RequestBody, error);
+            return Poll::Ready(Err(Box::new(Failed { error, request: None })));
+        }
+        // what stops the upload short of its end is told to the response, too
+        match ready!(Pin::new(&mut me.response).poll(cx)) {
+            Ok(response) => {
+                let upload = me.upload.take_rest().map(|rest| tokio::spawn(rest.into_task()).abort_handle());
+                let length = response.headers().get(http::header::CONTENT_LENGTH);
+                let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                let slot = me.slot.take();
+                Poll::Ready(Ok(response.map(|recv| Http2Body::new(recv, length, slot, upload))))
+            }
+            Err(error) => {
+                let again = me.kept.take().and_then(|head| me.upload.again().map(|body| head.map(|()| body)));
+                Poll::Ready(Err(Box::new(Failed { error: error_of(error), request: again })))
+            }
         }
     }
 }
@@ -256,8 +266,8 @@ pub(crate) struct Http2Body {
 }
 
 impl Http2Body {
-    fn new(recv: RecvStream, remaining: Option<u64>, slot: Slot, upload: Option<AbortHandle>) -> Self {
-        let mut body = Self { recv, remaining, data_done: false, slot: Some(slot), upload };
+    fn new(recv: RecvStream, remaining: Option<u64>, slot: Option<Slot>, upload: Option<AbortHandle>) -> Self {
+        let mut body = Self { recv, remaining, data_done: false, slot, upload };
         if body.recv.is_end_stream() {
             body.finish();
         }

@@ -44,12 +44,14 @@ use crate::{Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind
 use http::{Method, Version};
 use http_body::Body as _;
 use http1::{Http1, Sent};
+use http2::InFlight;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use mesh_core::{
     Address, Context as Call, Endpoint, EndpointId, Name, Rejection,
     http::{CallBody, GovernedBody},
 };
 use pin_project_lite::pin_project;
+use pool::Acquired;
 use std::{
     fmt,
     future::poll_fn,
@@ -178,7 +180,16 @@ impl Service<Request> for Upstream {
         };
         let shared = self.0.clone();
         if http2 {
-            return Box::pin(over_http2(shared, request, about));
+            return match pool::acquire(&shared) {
+                Acquired::Stream(stream) => {
+                    let is_first = stream.first;
+                    match http2::send(stream, request, true) {
+                        Ok(sent) => Box::pin(OnOpen { shared, sent, is_first, about, again: None }),
+                        Err(failed) => Box::pin(on_another(shared, failed, is_first, about)),
+                    }
+                }
+                waiting => Box::pin(on_awaited(shared, waiting, request, about)),
+            };
         }
         match pool::checkout(&shared) {
             Some(mut connection) => {
@@ -222,10 +233,10 @@ fn begin(request: &mut Request, http2: bool) -> Result<About, Rejection> {
 }
 
 impl About {
-    fn respond(&self, mut response: http::Response<()>, body: Body) -> Response {
+    fn respond<B: Into<Body>>(&self, mut response: http::Response<B>) -> Response {
         let grpc = forward::strip_response(response.headers_mut());
         let bodyless = self.is_head || matches!(response.status().as_u16(), 204 | 304);
-        response.map(|()| GovernedBody::new(body).grpc(grpc).bodyless(bodyless))
+        response.map(|body| GovernedBody::new(body.into()).grpc(grpc).bodyless(bodyless))
     }
 }
 
@@ -297,34 +308,65 @@ async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
 }
 
 fn answered(response: http::Response<Incoming>, connection: Box<Http1>, about: &About) -> Response {
-    let (head, body) = response.into_parts();
     let uploading = !about.is_bodyless && about.call.request_ended().is_none();
-    let body = connection.respond(body, uploading);
-    about.respond(http::Response::from_parts(head, ()), body)
+    about.respond(response.map(|body| connection.respond(body, uploading)))
 }
 
-async fn over_http2(shared: Arc<Shared>, request: Request, about: About) -> Answer {
-    let stream = http2::acquire(&shared).await?;
+/// A request that was sent on a connection that others use, too.
+struct OnOpen {
+    shared: Arc<Shared>,
+    sent: InFlight,
+    is_first: bool,
+    about: About,
+    again: Option<BoxFuture>,
+}
+
+impl Future for OnOpen {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let me = self.get_mut();
+        if let Some(again) = &mut me.again {
+            return again.as_mut().poll(cx);
+        }
+        match ready!(Pin::new(&mut me.sent).poll(cx)) {
+            Ok(response) => Poll::Ready(Ok(me.about.respond(response))),
+            Err(failed) => {
+                let again = Box::pin(on_another(me.shared.clone(), failed, me.is_first, me.about.clone()));
+                me.again.insert(again).as_mut().poll(cx)
+            }
+        }
+    }
+}
+
+/// Waits for a connection first.
+async fn on_awaited(shared: Arc<Shared>, waiting: Acquired, request: Request, about: About) -> Answer {
+    let stream = http2::wait(waiting, &shared).await?;
     let is_first = stream.first;
-    let mut result = http2::exchange(stream, request, true).await;
-    if let Err(failed) = &mut result
-        && let Some(request) = failed.request.take()
-        && match failed.error.kind() {
-            UpstreamErrorKind::RefusedStream => true,
-            UpstreamErrorKind::Reset => about.is_repeatable && !is_first,
-            _ => false,
-        }
-    {
-        tracing::debug!(address = %shared.address, "the upstream did not take the request, it is sent again");
-        let stream = http2::acquire(&shared).await?;
-        about.call.begin_attempt();
-        result = http2::exchange(stream, request, false).await;
+    let sent = match http2::send(stream, request, true) {
+        Ok(sent) => sent.await,
+        Err(failed) => Err(failed),
+    };
+    match sent {
+        Ok(response) => Ok(about.respond(response)),
+        Err(failed) => Box::pin(on_another(shared, failed, is_first, about)).await,
     }
-    match result {
-        Ok(response) => {
-            let (head, body) = response.into_parts();
-            Ok(about.respond(http::Response::from_parts(head, ()), Body::from(body)))
-        }
-        Err(failed) => Err(failed.error.into()),
-    }
+}
+
+/// Sends a request again that has failed, if it may be.
+async fn on_another(shared: Arc<Shared>, mut failed: Box<http2::Failed>, is_first: bool, about: About) -> Answer {
+    let may_be = match failed.error.kind() {
+        UpstreamErrorKind::RefusedStream => true,
+        UpstreamErrorKind::Reset => about.is_repeatable && !is_first,
+        _ => false,
+    };
+    let Some(request) = failed.request.take().filter(|_| may_be) else { return Err(failed.error.into()) };
+    tracing::debug!(address = %shared.address, "the upstream did not take the request, it is sent again");
+    let stream = http2::acquire(&shared).await?;
+    about.call.begin_attempt();
+    let sent = match http2::send(stream, request, false) {
+        Ok(sent) => sent.await,
+        Err(failed) => Err(failed),
+    };
+    sent.map(|response| about.respond(response)).map_err(|failed| failed.error.into())
 }

@@ -4,7 +4,7 @@ use h2::{Reason, SendStream};
 use http_body::{Body as _, Frame, SizeHint};
 use mesh_core::{BoxError, Context as Call, http::CallBody};
 use std::{
-    future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -41,18 +41,14 @@ pub(super) enum UploadError {
 }
 
 impl Upload {
-    pub(super) fn new(body: CallBody<Body>, stream: SendStream<Bytes>, keep: bool) -> Self {
+    /// `stream`: none where there is nothing to send. `keep`: what was sent, for [`Upload::again`].
+    pub(super) fn new(body: CallBody<Body>, stream: Option<SendStream<Bytes>>, keep: bool) -> Self {
         let (sent, call) = match keep {
             true => (Sent::Nothing, body.context().clone()),
             false => (Sent::TooMuch, Call::none()),
         };
-        Self { body: Some(body), stream: Some(stream), waiting: None, sent, call }
-    }
-
-    /// There is nothing to send, or nobody to send it to.
-    pub(super) fn end(&mut self) {
-        self.body = None;
-        self.stream = None;
+        let body = stream.is_some().then_some(body);
+        Self { body, stream, waiting: None, sent, call }
     }
 
     /// Whether nothing is left to do.
@@ -60,19 +56,25 @@ impl Upload {
         self.stream.is_none()
     }
 
+    /// What is left to do, if anything.
+    pub(super) fn take_rest(&mut self) -> Option<Self> {
+        let stream = Some(self.stream.take()?);
+        let (body, waiting) = (self.body.take(), self.waiting.take());
+        Some(Self { body, stream, waiting, sent: Sent::TooMuch, call: Call::none() })
+    }
+
     /// The body once more, if what was sent of it was kept.
-    pub(super) fn again(self) -> Option<CallBody<Body>> {
-        let rest = self.body;
-        Some(match (self.sent, rest) {
+    pub(super) fn again(&mut self) -> Option<CallBody<Body>> {
+        let call = mem::take(&mut self.call);
+        let body = match (mem::replace(&mut self.sent, Sent::TooMuch), self.body.take()) {
             (Sent::TooMuch, _) => return None,
-            (Sent::Nothing, Some(body)) => body,
-            (Sent::Nothing, None) => CallBody::new(self.call, Body::empty()),
-            (Sent::First(first), None) => CallBody::new(self.call, Body::full(first)),
-            (Sent::First(first), Some(rest)) => {
-                let rest = rest.into_inner();
-                CallBody::new(self.call, Body::boxed(Before { first: Some(Ok(first)), rest }))
-            }
-        })
+            (Sent::Nothing, Some(body)) => return Some(body),
+            (Sent::Nothing, None) => return Some(CallBody::new(call, Body::empty())),
+            (Sent::First(first), None) => Body::full(first),
+            (Sent::First(first), Some(rest)) => Body::boxed(Before { first: Some(Ok(first)), rest: rest.into_inner() }),
+        };
+        call.reopen_request();
+        Some(CallBody::new(call, body))
     }
 
     /// Goes on without anybody who waits for it.
