@@ -128,10 +128,15 @@ pub fn sleep(duration: Duration) -> Sleep {
 }
 
 fn to_instant(moment: Nanos) -> tokio::time::Instant {
-    // a clock of one's own and tokio's share the epoch only in their unit, so the distance counts
-    let distance = moment.since(now());
-    let far = Duration::from_secs(86_400 * 365 * 30);
-    tokio::time::Instant::now() + distance.min(far)
+    /// Far enough, and no sum with it overflows.
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 100);
+    let own_clock = CLOCK.with(|clock| clock.borrow().as_ref().map(|clock| clock.now()));
+    match own_clock {
+        // the clock that the moment is of: nothing is read
+        None => *EPOCH + moment.since(Nanos::ZERO).min(FAR),
+        // a clock of one's own and tokio's share the epoch only in their unit, so the distance counts
+        Some(now) => tokio::time::Instant::now() + moment.since(now).min(FAR),
+    }
 }
 
 /// A sleep in progress; cancelled by dropping it.
@@ -190,6 +195,21 @@ mod tests {
         sleep(Duration::from_secs(5)).await;
         let elapsed = now().since(start);
         assert!(elapsed >= Duration::from_secs(5) && elapsed < Duration::from_millis(5010), "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_ends_at_its_moment_and_may_be_moved() {
+        let start = now();
+        let mut sleep = sleep_until(start.plus(Duration::from_secs(5)));
+        let second = Duration::from_secs(1);
+        assert!(tokio::time::timeout(second, &mut sleep).await.is_err());
+        sleep.reset(start.plus(second * 3));
+        sleep.await;
+        let elapsed = now().since(start);
+        assert!(elapsed >= second * 3 && elapsed < second * 3 + Duration::from_millis(10), "{elapsed:?}");
+        // farther than any timer reaches
+        let mut never = sleep_until(Nanos::MAX);
+        assert!(tokio::time::timeout(Duration::from_secs(86_400 * 365), &mut never).await.is_err());
     }
 
     struct Still;
