@@ -154,7 +154,7 @@ where
             response = without_body(response);
         }
         let (open, bodyless) = (me.open.take(), *me.head);
-        Poll::Ready(Ok(response.map(|inner| ServedBody { inner, bodyless, _open: open })))
+        Poll::Ready(Ok(response.map(|inner| ServedBody { inner, bodyless, broken: None, _open: open })))
     }
 }
 
@@ -175,6 +175,7 @@ pin_project! {
         #[pin]
         inner: GovernedBody<Body>,
         bodyless: bool,
+        broken: Option<BoxError>,
         _open: Option<Open>,
     }
 }
@@ -185,11 +186,25 @@ impl http_body::Body for ServedBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = self.project();
-        if *me.bodyless { Poll::Ready(None) } else { me.inner.poll_frame(cx) }
+        if *me.bodyless {
+            return Poll::Ready(None);
+        }
+        if let Some(error) = me.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut polled = me.inner.poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = polled
+            && let Poll::Ready(Some(Err(error))) = std::mem::replace(&mut polled, Poll::Pending)
+        {
+            // hyper throws away at an error what it has not written: it is told one turn later
+            *me.broken = Some(error);
+            cx.waker().wake_by_ref();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bodyless || self.inner.is_end_stream()
+        self.bodyless || (self.broken.is_none() && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -8,12 +8,15 @@ use mesh_codec_http::{
     server::{Ended, Options, Protocol, Server},
 };
 use mesh_core::http::GovernedBody;
-use mesh_core::{At, BoxError, Code, End, Gate, GateLayer, Head, Hears, Outcome, Peer, Rejection, Side, Ticket, Watch};
+use mesh_core::{
+    At, BoxError, Code, Context, End, Gate, GateLayer, Head, Hears, Open, Outcome, Peer, Rejection, Side, Ticket, Watch,
+};
 use mesh_net::Drain;
 use std::{
     convert::Infallible,
     future::Future,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -181,6 +184,23 @@ impl Ends {
 
     pub(crate) fn take(&self) -> Vec<HowEnded> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// Opens a ticket on a response at hand.
+    pub(crate) fn open(&self, mut response: Response) -> Response {
+        Open::new(Arc::new(self.clone()), Ticket::default(), Context::none()).respond(&mut response);
+        response
+    }
+
+    /// As [`Ends::next`], where sockets are in between.
+    pub(crate) async fn next_in_time(&self) -> HowEnded {
+        for _ in 0..10_000 {
+            if let Some(end) = self.0.lock().unwrap().pop() {
+                return end;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("no ticket has ended");
     }
 
     /// Lets the tasks run until a ticket has ended.

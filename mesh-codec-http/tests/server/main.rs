@@ -9,4 +9,5 @@ mod heads;
 mod http1;
 mod http2;
 mod lifetimes;
+mod proxied;
 mod sockets;
