@@ -1,4 +1,5 @@
 //! Small layers, good and bad.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use mesh_core::{At, End, Gate, Kind, Outcome, Rejection, Ticket, Watch};
 use std::{
