@@ -6,7 +6,7 @@ use mesh_proxy::{
 };
 use std::{net::SocketAddr, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -74,10 +74,18 @@ fn banner(engine: &Engine, admin: Option<SocketAddr>) -> String {
     )
 }
 
-/// What is logged is set by `MESH_LOG`, in the syntax of tracing's `EnvFilter`; by default information and above.
+/// What is logged is set by `MESH_LOG`: a level, or targets with levels, as `info,mesh_proxy=debug`. By default `info`.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("MESH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let text = std::env::var("MESH_LOG").unwrap_or_else(|_| "info".into());
+    let (targets, fault) = match text.parse::<Targets>() {
+        Ok(targets) => (targets, None),
+        Err(error) => (Targets::new().with_default(tracing::Level::INFO), Some(error)),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
+    if let Some(error) = fault {
+        tracing::warn!(%error, text, "MESH_LOG is not understood; logging `info`");
+    }
 }
 
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {

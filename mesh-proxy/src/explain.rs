@@ -5,7 +5,10 @@ use crate::{
     spec::{ActionSpec, ClusterSpec, HostPattern, MatchSpec, PathPattern},
 };
 use mesh_codec_http::Http;
-use mesh_core::pipeline::{CheckedPipeline, Shape};
+use mesh_core::{
+    pipeline::{CheckedPipeline, Shape},
+    units::format_duration,
+};
 use std::fmt::Write as _;
 
 /// The effective pipelines of a plan, as a tree.
@@ -17,7 +20,12 @@ pub fn explain(plan: &Plan) -> String {
     let workers = spec.workers.map_or("one per processor".into(), |workers| workers.to_string());
     let _ = writeln!(text, "workers: {workers}");
     let shutdown = spec.shutdown;
-    let _ = writeln!(text, "shutdown: delay {:?}, timeout {:?}", shutdown.delay, shutdown.timeout);
+    let _ = writeln!(
+        text,
+        "shutdown: delay {}, timeout {}",
+        format_duration(shutdown.delay),
+        format_duration(shutdown.timeout)
+    );
     match &spec.admin {
         Some(admin) => _ = writeln!(text, "admin on {}", admin.bind.value),
         None => text.push_str("admin: off\n"),
@@ -63,11 +71,11 @@ fn cluster_line(cluster: &ClusterSpec) -> String {
     let protocol = cluster.protocol.map_or("as the request came".into(), |protocol| word(&protocol));
     let connect = cluster.connect;
     format!(
-        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {:?}, idle {:?})",
+        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {}, idle {})",
         cluster.name,
         word(&cluster.load_balancer),
-        connect.timeout,
-        connect.idle
+        format_duration(connect.timeout),
+        format_duration(connect.idle)
     )
 }
 

@@ -63,10 +63,14 @@ impl Plan {
 
     /// As [`Plan::check`], for a document that has faults of its own already.
     pub fn check_partly(document: &Document, layers: &Layers) -> (Option<Self>, Vec<Diagnostic>) {
-        let (spec, faults) = Spec::read(&document.root);
-        let mut checker = Checker { layers, faults: Faults(faults), ids: HashMap::new() };
+        let (spec, mut faults) = Spec::read_all(&document.root);
+        let orphans = std::mem::take(&mut faults.1);
+        let mut checker = Checker { layers, faults, ids: HashMap::new() };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
         let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
+        for orphan in &orphans {
+            checker.pipeline(&orphan.layers, &Site::new(orphan.place, &orphan.path), &orphan.path);
+        }
         checker.references(&spec, &document.root);
         let mut faults: Vec<Diagnostic> = checker.faults.0.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);

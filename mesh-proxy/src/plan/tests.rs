@@ -46,6 +46,27 @@ clusters:
 }
 
 #[test]
+fn the_layers_of_what_is_faulty_itself_are_told_too() {
+    let faults = faults(
+        r#"listeners:
+  web:
+    bind: nowhere
+    pipeline: [ metrisc ]
+    routes:
+      - match: { path: { perfix: / } }
+        cluster: a
+        pipeline: [ { timeout: soon } ]
+clusters:
+  a:
+    discovery: { static: [ nowhere ] }
+    endpoint_pipeline: [ { rate_limti: 1/s } ]
+"#,
+    );
+    let lines: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
+    assert_eq!(lines, ["3", "4", "6", "8", "11", "12"], "{faults:#?}");
+}
+
+#[test]
 fn a_harmful_order_is_warned_of() {
     let document = read::read(
         "listeners: { web: { bind: \"127.0.0.1:1\", pipeline: [ rate_limit: 1/s, metrics ] } }",

@@ -1,6 +1,7 @@
 use super::Faults;
 use mesh_core::{
     Target,
+    pipeline::Place,
     spec::{Key, LayerSpec, Node, Position},
     units,
 };
@@ -76,8 +77,11 @@ impl ClusterSpec {
             Ok(settings) => settings,
             Err(invalid) => {
                 faults.0.push(invalid.in_path(&path));
-                faults.layers(node.get("pipeline"), &format!("{path}.pipeline"));
-                faults.layers(node.get("endpoint_pipeline"), &format!("{path}.endpoint_pipeline"));
+                for (place, key) in [(Place::Cluster, "pipeline"), (Place::Endpoint, "endpoint_pipeline")] {
+                    let path = format!("{path}.{key}");
+                    let layers = faults.layers(node.get(key), &path);
+                    faults.orphan(place, layers, path);
+                }
                 return None;
             }
         };
@@ -86,15 +90,23 @@ impl ClusterSpec {
             settings.load_balancer.as_ref().and_then(|node| faults.read(node, &format!("{path}.load_balancer")));
         let protocol = settings.protocol.as_ref().and_then(|node| faults.read(node, &format!("{path}.protocol")));
         let connect = settings.connect.as_ref().and_then(|node| faults.read(node, &format!("{path}.connect")));
+        let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
+        let endpoint_pipeline =
+            faults.layers(settings.endpoint_pipeline.as_ref(), &format!("{path}.endpoint_pipeline"));
+        let Some(discovery) = discovery else {
+            faults.orphan(Place::Cluster, pipeline, format!("{path}.pipeline"));
+            faults.orphan(Place::Endpoint, endpoint_pipeline, format!("{path}.endpoint_pipeline"));
+            return None;
+        };
         Some(Self {
             name: key.name.clone(),
             position: key.position,
+            discovery,
             load_balancer: load_balancer.unwrap_or_default(),
             protocol,
             connect: connect.unwrap_or_default(),
-            pipeline: faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline")),
-            endpoint_pipeline: faults.layers(settings.endpoint_pipeline.as_ref(), &format!("{path}.endpoint_pipeline")),
-            discovery: discovery?,
+            pipeline,
+            endpoint_pipeline,
         })
     }
 }

@@ -1,5 +1,8 @@
 use super::{Faults, RouteSpec};
-use mesh_core::spec::{Invalid, Key, LayerSpec, Node, Position, Spanned, Value};
+use mesh_core::{
+    pipeline::Place,
+    spec::{Invalid, Key, LayerSpec, Node, Position, Spanned, Value},
+};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -80,8 +83,12 @@ impl ListenerSpec {
             Err(invalid) => {
                 faults.0.push(invalid.in_path(&path));
                 // its pipeline and routes are told about all the same
-                faults.layers(node.get("pipeline"), &format!("{path}.pipeline"));
-                RouteSpec::read_list(node.get("routes"), &path, faults);
+                let pipeline = format!("{path}.pipeline");
+                let layers = faults.layers(node.get("pipeline"), &pipeline);
+                faults.orphan(Place::Listener, layers, pipeline);
+                RouteSpec::read_list(node.get("routes"), &path, faults)
+                    .into_iter()
+                    .for_each(|route| route.orphan(faults));
                 return None;
             }
         };
@@ -98,10 +105,15 @@ impl ListenerSpec {
         let request_id = read_or_default(&request_id, faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
+        let Some(bind) = bind else {
+            faults.orphan(Place::Listener, pipeline, format!("{path}.pipeline"));
+            routes.into_iter().for_each(|route| route.orphan(faults));
+            return None;
+        };
         Some(Self {
             name: key.name.clone(),
             position: key.position,
-            bind: bind?,
+            bind,
             protocol,
             forwarded,
             request_id,

@@ -10,6 +10,7 @@ pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
 pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
 
 use mesh_core::{
+    pipeline::Place,
     spec::{Invalid, LayerSpec, Node, Spanned, Value},
     units,
 };
@@ -69,7 +70,15 @@ struct Root {
 
 /// Gathers faults while a spec is read.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(pub(crate) Vec<Invalid>);
+pub(crate) struct Faults(pub(crate) Vec<Invalid>, pub(crate) Vec<Orphan>);
+
+/// The layers of a faulty listener, route or cluster: told about all the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Orphan {
+    pub(crate) place: Place,
+    pub(crate) path: String,
+    pub(crate) layers: Vec<LayerSpec>,
+}
 
 impl Faults {
     /// The value, or its fault noted under `path`.
@@ -90,6 +99,11 @@ impl Faults {
         layers
     }
 
+    /// A list of layers that belongs to something faulty.
+    pub(crate) fn orphan(&mut self, place: Place, layers: Vec<LayerSpec>, path: String) {
+        self.1.push(Orphan { place, path, layers });
+    }
+
     /// The entries of a mapping of names to objects.
     fn named<'a>(&mut self, node: Option<&'a Node>, path: &str) -> &'a [(mesh_core::spec::Key, Node)] {
         match node.map(|node| (node, &node.value)) {
@@ -107,6 +121,12 @@ impl Faults {
 impl Spec {
     /// Reads a spec. What is good of it is given back together with all faults.
     pub fn read(root: &Node) -> (Self, Vec<Invalid>) {
+        let (spec, faults) = Self::read_all(root);
+        (spec, faults.0)
+    }
+
+    /// As [`Spec::read`], with the layers of what is faulty.
+    pub(crate) fn read_all(root: &Node) -> (Self, Faults) {
         let mut faults = Faults::default();
         let parts =
             if root.is_null() { Root::default() } else { faults.read(root, "").unwrap_or_else(|| partly(root)) };
@@ -126,7 +146,7 @@ impl Spec {
         for (key, node) in faults.named(parts.clusters.as_ref(), "clusters") {
             spec.clusters.extend(ClusterSpec::read(key, node, &mut faults));
         }
-        (spec, faults.0)
+        (spec, faults)
     }
 }
 

@@ -1,7 +1,10 @@
 use super::Faults;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use mesh_core::spec::{Invalid, LayerSpec, Node, Position, Spanned, Value};
+use mesh_core::{
+    pipeline::Place,
+    spec::{Invalid, LayerSpec, Node, Position, Spanned, Value},
+};
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
 
@@ -111,7 +114,9 @@ impl RouteSpec {
             Ok(settings) => settings,
             Err(invalid) => {
                 faults.0.push(invalid.in_path(path));
-                faults.layers(node.get("pipeline"), &format!("{path}.pipeline"));
+                let pipeline = format!("{path}.pipeline");
+                let layers = faults.layers(node.get("pipeline"), &pipeline);
+                faults.orphan(Place::Route, layers, pipeline);
                 return None;
             }
         };
@@ -134,7 +139,10 @@ impl RouteSpec {
                 None
             }
         };
-        let (matches, action) = (matches?, action?);
+        let (Some(matches), Some(action)) = (matches, action) else {
+            faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
+            return None;
+        };
         Some(Self {
             name: name.unwrap_or_else(|| stable_name(&matches, &action)),
             position: node.position,
@@ -143,6 +151,13 @@ impl RouteSpec {
             action,
             pipeline,
         })
+    }
+}
+
+impl RouteSpec {
+    /// The listener of this route is faulty: its layers are told about all the same.
+    pub(super) fn orphan(self, faults: &mut Faults) {
+        faults.orphan(Place::Route, self.pipeline, format!("{}.pipeline", self.path));
     }
 }
 
