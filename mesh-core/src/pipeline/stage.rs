@@ -1,6 +1,7 @@
 use crate::{Governed, Guards, Protocol, Refusal, Rejection, Run, guards::ends_if_it_panics, run::Placed};
 use pin_project_lite::pin_project;
 use std::{
+    any::Any,
     fmt,
     future::Future,
     pin::Pin,
@@ -27,7 +28,7 @@ where
     /// the other way round a freed permit goes to an abandoned waiter.
     fn call(&mut self, request: P::Request) -> BoxFuture<P> {
         match self.poll_ready(&mut Cx::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Box::pin(Service::call(self, request)),
+            Poll::Ready(Ok(())) => boxed(Service::call(self, request)),
             Poll::Ready(Err(error)) => Box::pin(std::future::ready(Err(error))),
             Poll::Pending => {
                 let fresh = self.clone();
@@ -39,6 +40,20 @@ where
 
     fn duplicate(&self) -> Box<dyn Erased<P>> {
         Box::new(self.clone())
+    }
+}
+
+/// In a box, unless it is that box already: a service may have one for its own reasons.
+fn boxed<T: 'static>(future: impl Future<Output = T> + Send + 'static) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+    let mut future = Some(future);
+    // which type it is is known when this is compiled
+    if let Some(boxed) = (&mut future as &mut dyn Any).downcast_mut::<Option<Boxed<T>>>().and_then(Option::take) {
+        return boxed;
+    }
+    match future {
+        Some(future) => Box::pin(future),
+        None => unreachable!("it is taken only above"),
     }
 }
 
@@ -74,7 +89,7 @@ impl<S: Service<R>, R> Future for WaitingCall<S, R, S::Future> {
 /// A run of gates, which may be empty, and then one service whose type is erased.
 ///
 /// A stage is always ready: it runs its gates, and its future waits for the service, so that tickets, timeouts and
-/// logs see the wait. A call allocates one box. Clones share the gates; the service is cloned.
+/// logs see the wait. A call allocates one box, none where the service's future is a `Pin<Box<dyn Future + Send>>`. Clones share the gates; the service is cloned.
 pub struct Stage<P: Protocol> {
     run: Option<Arc<Run<P::Request>>>,
     inner: Box<dyn Erased<P>>,
@@ -227,5 +242,18 @@ impl<P: Protocol> Service<P::Request> for SyncStage<P> {
 
     fn call(&mut self, request: P::Request) -> StageFuture<P> {
         Service::call(self.0.get_mut().unwrap_or_else(PoisonError::into_inner), request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boxed_future_is_not_boxed_again() {
+        let own: Pin<Box<dyn Future<Output = u8> + Send>> = Box::pin(async { 7 });
+        let address = (&raw const *own).cast::<()>();
+        let same = boxed(own);
+        assert_eq!((&raw const *same).cast::<()>(), address);
     }
 }
