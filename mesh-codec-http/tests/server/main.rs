@@ -4,6 +4,7 @@
 mod bodies;
 mod deadlines;
 mod ends;
+mod garbage;
 mod harness;
 mod heads;
 mod http1;

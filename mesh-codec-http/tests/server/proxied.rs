@@ -314,6 +314,17 @@ async fn a_cut_response_is_seen_to_be_cut() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_switches_protocols_unasked_is_broken() {
+    let (listener, address) = raw().await;
+    let mut client = proxy(address, UpstreamProtocol::Http1);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    read_until(&mut server, "\r\n\r\n").await;
+    server.write_all(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n").await.unwrap();
+    assert!(client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
+}
+
+#[tokio::test]
 async fn nobody_there() {
     let (listener, address) = raw().await;
     drop(listener);
