@@ -61,7 +61,7 @@ pub use pool::{connections, retain, sweep};
 pub use wire::{Connect, Connecting, Transport};
 
 use crate::{Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind, forward};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body::Body as _;
 use http1::{Http1, Sent};
 use http2::InFlight;
