@@ -1,9 +1,12 @@
 use super::*;
 use std::{collections::VecDeque, sync::Mutex, task::Waker};
 
+/// What is to come, and who waits for it.
+type Fed = (VecDeque<Option<Update>>, Option<Waker>);
+
 /// A stream fed by hand.
 #[derive(Clone, Default)]
-struct Feed(Arc<Mutex<(VecDeque<Option<Update>>, Option<Waker>)>>);
+struct Feed(Arc<Mutex<Fed>>);
 
 impl Feed {
     fn send(&self, update: Option<Update>) {
