@@ -1,4 +1,25 @@
 //! Endpoints over time: service discovery as streams of changes.
+//!
+//! ```
+//! use mesh_core::Target;
+//! use mesh_discovery::Static;
+//!
+//! let source = Static::new([Target::new("127.0.0.1:9001".parse::<mesh_core::Address>()?).with_weight(2)])?;
+//! assert_eq!(source.endpoints().load().endpoints()[0].weight(), 2);
+//! # Ok::<(), mesh_core::BoxError>(())
+//! ```
+//!
+//! | source | |
+//! | --- | --- |
+//! | [`Static`] | endpoints that never change |
+//!
+//! A source says what it knows as a stream of [`Update`]s: all there is first, then all again or the changes.
+//! [`Endpoints`](mesh_core::Endpoints) makes one set of it at a time, in which an endpoint keeps its number, counts and
+//! health over changes of its weight and for a minute after it left.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `config` | `DiscoverySettings`: the sources read from a spec, as `{ static: [ "127.0.0.1:9001" ] }` |
 
 #[cfg(feature = "config")]
 mod config;
@@ -29,3 +50,7 @@ pub trait Discovery: Send + Sync {
     /// Begins to look. The first update says all that is known; dropping the stream ends the search.
     fn updates(&self) -> Updates;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -12,13 +12,15 @@ struct Made<S> {
     service: S,
 }
 
+type Make<S> = Box<dyn Fn(&Arc<Endpoint>) -> S + Send + Sync>;
+
 /// By slot of the table.
 type Slots<S> = Vec<Option<Made<S>>>;
 
 /// What clones of a balancer share: the first instance of each endpoint's service. Locked when a clone meets an
 /// endpoint for the first time, and once for each change of the set.
 pub(crate) struct Originals<S> {
-    make: Box<dyn Fn(&Arc<Endpoint>) -> S + Send + Sync>,
+    make: Make<S>,
     kept: Mutex<Kept<S>>,
 }
 

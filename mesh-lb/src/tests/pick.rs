@@ -85,9 +85,8 @@ fn what_is_not_eligible_is_left_out() {
 
 #[test]
 fn slots_are_kept_while_an_endpoint_stays_and_then_given_to_another() {
-    let all = set(&[1; 5]);
     let mut builder = TableBuilder::new(Policy::Random);
-    let first = builder.set_endpoints(all.clone());
+    let first = builder.set_endpoints(set(&[1; 5]));
     let slots = |table: &Table| (0..table.len()).map(|index| table.slot(index)).collect::<Vec<_>>();
     assert_eq!(slots(&first), [0, 1, 2, 3, 4]);
     let other = set(&[2; 3]);

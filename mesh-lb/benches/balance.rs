@@ -1,0 +1,29 @@
+//! Nanoseconds and allocations of a call. `cargo bench -p mesh-lb --bench balance`
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+mod variants;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mesh_test::alloc::{Counting, count};
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn all(c: &mut Criterion) {
+    for (name, make) in variants::VARIANTS {
+        let mut call = make();
+        // every endpoint of the small ones has been met then
+        call(1000);
+        let ((), allocated) = count(|| call(1000));
+        println!("{name}: {} allocations in 1000 calls", allocated.count);
+        c.bench_function(name, |b| b.iter(|| call(1)));
+    }
+}
+
+fn quick() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! { name = benches; config = quick(); targets = all }
+criterion_main!(benches);

@@ -1,0 +1,184 @@
+//! What is measured: calls of a service that answers at once, through balancers over so many of them.
+
+use mesh_core::{BoxError, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target};
+use mesh_lb::{Balance, Policy};
+use std::{
+    future::{Future, Ready, ready},
+    hint::black_box,
+    net::SocketAddr,
+    pin::pin,
+    task::{Context as Cx, Poll, Waker},
+};
+use tower::{
+    Service,
+    balance::p2c,
+    discover::ServiceList,
+    load::{CompleteOnResponse, Constant, PendingRequests},
+};
+
+/// Its name, and a function that makes its service and gives one that makes so many calls of it.
+pub(crate) type Variant = (&'static str, fn() -> Box<dyn FnMut(u64)>);
+
+pub(crate) const VARIANTS: [Variant; 15] = [
+    ("service alone", || plain(Leaf)),
+    ("random, 3", || plain(balance(Policy::Random, 3, equal))),
+    ("random, 10,000", || plain(balance(Policy::Random, 10_000, equal))),
+    ("random by weight, 3", || plain(balance(Policy::Random, 3, unequal))),
+    ("random by weight, 10,000", || plain(balance(Policy::Random, 10_000, unequal))),
+    ("round robin, 3", || plain(balance(Policy::RoundRobin, 3, equal))),
+    ("round robin, 10,000", || plain(balance(Policy::RoundRobin, 10_000, equal))),
+    ("round robin by weight, 3", || plain(balance(Policy::RoundRobin, 3, unequal))),
+    ("round robin by weight, 10,000", || plain(balance(Policy::RoundRobin, 10_000, unequal))),
+    ("random, 3, cloned for each call", || cloned(balance(Policy::Random, 3, equal))),
+    ("whole: service alone", || whole(Leaf)),
+    ("whole: random, 3", || whole(balance_whole(Policy::Random, 3))),
+    ("tower p2c, constant load, 3", || {
+        plain(p2c::Balance::new(ServiceList::new((0..3).map(|_| Constant::new(Leaf, 1)))))
+    }),
+    ("tower p2c, least request, 3", || plain(tower_least_request(3))),
+    ("tower p2c, least request, 10,000", || plain(tower_least_request(10_000))),
+];
+
+#[derive(Clone)]
+pub(crate) struct Leaf;
+
+impl Service<u32> for Leaf {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = Ready<Result<u32, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, n: u32) -> Self::Future {
+        ready(Ok(black_box(n)))
+    }
+}
+
+fn equal(_: usize) -> u32 {
+    1
+}
+
+fn unequal(index: usize) -> u32 {
+    index as u32 % 5 + 1
+}
+
+fn endpoints(count: usize, weight: fn(usize) -> u32) -> Endpoints {
+    let target = |index: usize| {
+        let address = SocketAddr::from(([10, 0, (index >> 8) as u8, index as u8], 80));
+        Target::new(address).with_weight(weight(index))
+    };
+    Endpoints::fixed((0..count).map(target))
+}
+
+fn balance(policy: Policy, count: usize, weight: fn(usize) -> u32) -> Balance<Leaf, mesh_core::ResultsOnly> {
+    Balance::new(endpoints(count, weight), policy, |_| Leaf).results_only()
+}
+
+fn balance_whole(policy: Policy, count: usize) -> Balance<Leaf> {
+    Balance::new(endpoints(count, equal), policy, |_| Leaf)
+}
+
+fn tower_least_request(count: usize) -> impl Service<u32, Response = u32, Error = BoxError> + 'static {
+    let services = (0..count).map(|_| PendingRequests::new(Leaf, CompleteOnResponse::default()));
+    p2c::Balance::new(ServiceList::new(services))
+}
+
+fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
+    let mut cx = Cx::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    match pin!(service.call(request)).poll(&mut cx) {
+        Poll::Ready(Ok(response)) => response,
+        _ => panic!("it answers at once"),
+    }
+}
+
+fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
+    Box::new(move |calls| (0..calls).for_each(|_| drop(black_box(once(&mut service, black_box(1))))))
+}
+
+fn cloned<S: Service<u32, Response = u32> + Clone + 'static>(service: S) -> Box<dyn FnMut(u64)> {
+    Box::new(move |calls| (0..calls).for_each(|_| drop(black_box(once(&mut service.clone(), black_box(1))))))
+}
+
+fn whole<S: Service<Asked, Response = Answer> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
+    Box::new(move |calls| {
+        for _ in 0..calls {
+            let mut answer = once(&mut service, Asked(Context::begin(Nanos::from_nanos(1), None)));
+            answer.0.end_well();
+        }
+    })
+}
+
+/// A request with a record.
+pub(crate) struct Asked(Context);
+
+impl RequestView for Asked {
+    fn service(&self) -> &str {
+        ""
+    }
+
+    fn method(&self) -> &str {
+        ""
+    }
+
+    fn get(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn get_all(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+
+    fn set(&mut self, _: &'static str, _: &[u8]) {}
+
+    fn remove(&mut self, _: &str) {}
+
+    fn context(&self) -> &Context {
+        &self.0
+    }
+}
+
+/// An answer whose end is watched.
+#[derive(Default)]
+pub(crate) struct Answer(Guards);
+
+impl Head for Answer {
+    fn outcome(&self) -> Option<Outcome> {
+        Some(Outcome::Success)
+    }
+
+    fn code(&self) -> Code {
+        Code::None
+    }
+
+    fn get(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn set(&mut self, _: &'static str, _: &[u8]) {}
+}
+
+impl Governed for Answer {
+    fn head(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn guards(&mut self) -> &mut Guards {
+        &mut self.0
+    }
+}
+
+impl Service<Asked> for Leaf {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = Ready<Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, asked: Asked) -> Self::Future {
+        black_box(&asked.0);
+        ready(Ok(Answer::default()))
+    }
+}
