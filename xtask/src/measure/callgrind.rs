@@ -27,21 +27,35 @@ pub(crate) struct Profile {
     pub(crate) reallocations: i64,
 }
 
-/// The words before a command that make callgrind write what it executes to this file.
+/// The words before a command that make callgrind write what each of its threads executes.
 pub(crate) fn words(file: &Path) -> Vec<String> {
     vec![
         "valgrind".to_owned(),
         "--quiet".to_owned(),
         "--tool=callgrind".to_owned(),
+        "--separate-threads=yes".to_owned(),
         format!("--callgrind-out-file={}", file.display()),
     ]
 }
 
 impl Profile {
-    /// Reads a callgrind file.
-    pub(crate) fn read(file: &Path) -> Result<Profile, String> {
-        let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        Profile::parse(&String::from_utf8_lossy(&text))
+    /// Reads what callgrind wrote beside this file: the profile of the busiest thread.
+    ///
+    /// The other threads of a process under measurement do what time asks for, not requests.
+    /// The files are removed, so that the next run does not meet them.
+    pub(crate) fn take(file: &Path) -> Result<Profile, String> {
+        let mut busiest = None;
+        for thread in 1.. {
+            // callgrind numbers threads from 1, `FILE-01`.
+            let path = format!("{}-{thread:02}", file.display());
+            let Ok(text) = fs::read(&path) else { break };
+            fs::remove_file(&path).map_err(|error| format!("{path}: {error}"))?;
+            let profile = Profile::parse(&String::from_utf8_lossy(&text))?;
+            if busiest.as_ref().is_none_or(|busiest: &Profile| busiest.total() < profile.total()) {
+                busiest = Some(profile);
+            }
+        }
+        busiest.ok_or_else(|| format!("callgrind wrote nothing beside {}", file.display()))
     }
 
     /// Reads the text of a callgrind file.

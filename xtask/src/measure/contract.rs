@@ -29,7 +29,7 @@ pub(crate) fn contract() -> Outcome {
             let words = callgrind::words(&file);
             let mut command = Command::new(&words[0]);
             output(command.args(&words[1..]).arg(&program).args([number, &calls.to_string()]))?;
-            Profile::read(&file)
+            Profile::take(&file)
         };
         let profile = count(2 * CALLS)?.minus(&count(CALLS)?);
         let allocations = (profile.allocations + profile.reallocations) as f64 / CALLS as f64;

@@ -12,7 +12,7 @@ const CONNECTIONS: usize = 8;
 
 /// Requests on each connection in the shorter run; the longer one has twice as many, so that what
 /// start, connections and end cost cancels out.
-const REQUESTS: usize = 500;
+const REQUESTS: usize = 1000;
 
 /// What the budgets of the project are about.
 const DEFENDED: &str = "stock";
@@ -56,9 +56,9 @@ pub(crate) fn instructions() -> Outcome {
     for variant in variants() {
         println!("{} …", variant.name);
         let profile = measure(&variant, endpoint)?;
-        let requests = (CONNECTIONS * REQUESTS) as f64;
-        let (allocations, reallocations) =
-            (profile.allocations as f64 / requests, profile.reallocations as f64 / requests);
+        // a difference may be a little less than nothing
+        let per_request = |count: i64| count.max(0) as f64 / (CONNECTIONS * REQUESTS) as f64;
+        let (allocations, reallocations) = (per_request(profile.allocations), per_request(profile.reallocations));
         let each = profile.total() / (CONNECTIONS * REQUESTS) as i64;
         let row = format!("| {} | {each} | {allocations:.1} | {reallocations:.1} |", variant.name);
         println!("{row}");
@@ -98,9 +98,9 @@ fn run(variant: &Variant, endpoint: u16, requests: usize) -> Result<Profile, Str
     );
     let file = target().join("measure/callgrind.out");
     let program = Program::start(&callgrind::words(&file), &spec)?;
-    origin::fire(port, CONNECTIONS, requests)?;
+    origin::fire(port, CONNECTIONS, requests).map_err(|error| format!("the client: {error}"))?;
     program.stop()?;
-    Profile::read(&file)
+    Profile::take(&file)
 }
 
 /// The table of the parts, each with at least one in two hundred of the whole.

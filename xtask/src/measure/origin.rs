@@ -43,36 +43,36 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends `requests` on each of `connections`, the next when the answer to the one before has come.
-pub(crate) fn fire(port: u16, connections: usize, requests: usize) -> Result<(), String> {
-    let clients: Vec<_> = (0..connections).map(|_| thread::spawn(move || client(port, requests))).collect();
-    for client in clients {
-        match client.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(format!("a client failed: {error}")),
-            Err(_) => return Err("a client panicked".to_owned()),
+/// Sends `rounds` requests on each of `connections`: in each round one on every connection, then
+/// their answers. So the proxy always finds the same amount of work waiting.
+pub(crate) fn fire(port: u16, connections: usize, rounds: usize) -> io::Result<()> {
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        streams.push((stream, Head::default()));
+    }
+    for _ in 0..rounds {
+        for (stream, _) in &mut streams {
+            stream.write_all(REQUEST)?;
+        }
+        for (stream, head) in &mut streams {
+            read_answer(stream, head)?;
         }
     }
     Ok(())
 }
 
-fn client(port: u16, requests: usize) -> io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
-    let mut head = Head::default();
-    let mut body = [0; 128];
-    for _ in 0..requests {
-        stream.write_all(REQUEST)?;
-        head.read(&mut stream)?;
-        if !head.bytes.starts_with(b"HTTP/1.1 200 ") {
-            let text = String::from_utf8_lossy(&head.bytes).into_owned();
-            return Err(io::Error::other(format!("the answer is {text:?}")));
-        }
-        let have = head.rest.len().min(body.len());
-        stream.read_exact(&mut body[have..])?;
-        head.rest.clear();
+fn read_answer(stream: &mut TcpStream, head: &mut Head) -> io::Result<()> {
+    head.read(stream)?;
+    if !head.bytes.starts_with(b"HTTP/1.1 200 ") {
+        let text = String::from_utf8_lossy(&head.bytes).into_owned();
+        return Err(io::Error::other(format!("the answer is {text:?}")));
     }
-    Ok(())
+    let mut body = [0; 128];
+    let have = head.rest.len().min(body.len());
+    head.rest.clear();
+    stream.read_exact(&mut body[have..])
 }
 
 /// Reads to the end of a head and keeps what came behind it.

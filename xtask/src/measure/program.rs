@@ -50,6 +50,7 @@ impl Program {
         let child = command
             .args(["run", "--config"])
             .arg(path)
+            .env("MESH_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
