@@ -7,11 +7,22 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use mesh_codec_http::{
     Body, HttpError, UpstreamErrorKind,
-    upstream::{UpstreamProtocol, retain, sweep},
+    upstream::{Connect, Connecting, Upstream, UpstreamOptions, UpstreamProtocol, retain, sweep},
 };
-use mesh_core::{Governed as _, Refusal as _, Side, time};
-use std::time::Duration;
-use tokio::{join, sync::mpsc};
+use mesh_core::{Address, Endpoint, Governed as _, Kind, Name, Refusal as _, Side, Target, time};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    join,
+    sync::mpsc,
+};
+use tower::Service as _;
 use upstream_support::{Client, OK, Raw, get, read, request, text};
 
 async fn pair() -> (Raw, Client) {
@@ -551,4 +562,241 @@ async fn guards_end_with_the_body() {
     let mut response = response.unwrap();
     assert!(response.guards().is_empty());
     assert_eq!(text(response).await, "ok");
+}
+
+/// A server that closes each connection after its third response, without a word: no request is lost.
+#[tokio::test]
+async fn a_server_that_closes_when_it_likes_costs_no_request() {
+    let (server, client) = pair().await;
+    let serving = tokio::spawn(async move {
+        loop {
+            let mut peer = server.accept().await;
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    peer.answer(OK).await;
+                }
+            });
+        }
+    });
+    for round in 0..40 {
+        let calls: Vec<_> = (0..round % 7 + 1).map(|_| tokio::spawn(client.call(get()))).collect();
+        for call in calls {
+            assert_eq!(text(call.await.unwrap().unwrap()).await, "ok", "round {round}");
+        }
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn hyper_at_the_other_end() {
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(listener.local_addr().unwrap(), UpstreamProtocol::Http1);
+    tokio::spawn(async move {
+        loop {
+            let io = TokioIo::new(listener.accept().await.unwrap().0);
+            let echo = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
+                Ok::<_, hyper::Error>(hyper::Response::new(request.into_body()))
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(io, echo));
+        }
+    });
+    let large: Bytes = (0..3_000_000_u32).map(|byte| byte as u8).collect::<Vec<_>>().into();
+    for _ in 0..3 {
+        // the echo begins to answer before it has read all
+        let response = client.call(request("POST", Body::full(large.clone()))).await.unwrap();
+        assert!(read(response).await.0 == large);
+        assert_eq!(text(client.call(request("POST", Body::full("small"))).await.unwrap()).await, "small");
+        assert_eq!(text(client.call(get()).await.unwrap()).await, "");
+    }
+}
+
+#[tokio::test]
+async fn an_unread_response_stalls_the_upstream() {
+    let (server, client) = pair().await;
+    let (response, mut peer) = join!(client.call(get()), async {
+        let mut peer = server.accept().await;
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await;
+        peer
+    });
+    let response = response.unwrap();
+    let chunk = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    let write = |peer: &mut upstream_support::Peer| peer.stream.try_write(&chunk);
+    // what the kernel's buffers take, and no more
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        match write(&mut peer) {
+            Ok(written) => sent += written,
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+        }
+    }
+    assert!(sent < 50_000_000, "{sent} bytes were taken");
+    drop(response);
+}
+
+/// tokio lets a task do only so much at a time, and tells it by a wake.
+#[tokio::test]
+async fn a_task_whose_budget_is_spent_is_not_forgotten() {
+    let (server, client) = pair().await;
+    tokio::spawn(async move {
+        let mut peer = server.accept().await;
+        loop {
+            peer.answer(OK).await;
+        }
+    });
+    for spent in (0..130).rev() {
+        tokio::task::yield_now().await;
+        for _ in 0..spent {
+            let has = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(tokio::task::coop::poll_proceed(cx).map(|budget| budget.made_progress()))
+            });
+            if has.await.is_pending() {
+                break;
+            }
+        }
+        assert_eq!(text(client.call(get()).await.unwrap()).await, "ok");
+    }
+}
+
+/// A response may be read on another thread; its connection is then not kept.
+#[tokio::test]
+async fn a_body_that_is_read_elsewhere() {
+    let (server, client) = pair().await;
+    let (response, mut peer) = join!(client.call(get()), async {
+        let mut peer = server.accept().await;
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc").await;
+        peer
+    });
+    let response = response.unwrap();
+    let handle = tokio::runtime::Handle::current();
+    let elsewhere = tokio::task::spawn_blocking(move || handle.block_on(text(response)));
+    peer.send("def").await;
+    assert_eq!(elsewhere.await.unwrap(), "abcdef");
+    assert_eq!(client.connections(), (0, 0));
+}
+
+#[tokio::test]
+async fn over_a_unix_socket_to_a_host_that_http_1_0_did_not_name() {
+    let directory = std::env::temp_dir().join(format!("mesh-upstream-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let endpoint = Endpoint::new(Target::new(Address::Unix(path.clone())));
+    let mut upstream = Upstream::new(&endpoint, UpstreamOptions::default());
+    let mut old = get();
+    *old.version_mut() = http::Version::HTTP_10;
+    old.headers_mut().clear();
+    let (response, ()) = join!(upstream.call(old), async {
+        let mut stream = listener.accept().await.unwrap().0;
+        let mut head = vec![0; 1024];
+        let read = stream.read(&mut head).await.unwrap();
+        assert_eq!(head[..read], *b"GET /path?q=1 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(OK.as_bytes()).await.unwrap();
+    });
+    assert_eq!(text(response.unwrap()).await, "ok");
+    drop(listener);
+    std::fs::remove_dir_all(&directory).unwrap();
+    let error = Upstream::new(&endpoint, UpstreamOptions::default()).call(request("POST", Body::full("x"))).await;
+    assert!(matches!(kind(&error.unwrap_err()), UpstreamErrorKind::Connect | UpstreamErrorKind::Reset));
+}
+
+/// Connections that nothing comes of.
+struct Blackhole;
+
+impl Connect for Blackhole {
+    fn connect<'a>(&'a self, _: &'a Address, _: Duration) -> Connecting<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_not_made_in_time() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+        let options = UpstreamOptions {
+            protocol,
+            connect_timeout: Duration::from_secs(3),
+            connector: Arc::new(Blackhole),
+            ..UpstreamOptions::default()
+        };
+        let client = Client::with("127.0.0.1:1".parse().unwrap(), options);
+        let start = tokio::time::Instant::now();
+        let error = client.call(get()).await.unwrap_err();
+        assert_eq!((kind(&error), error.side()), (UpstreamErrorKind::ConnectTimeout, Side::Upstream));
+        assert_eq!(start.elapsed().as_millis() / 10, 300, "3 s, and a tick of the timer");
+        assert_eq!(client.connections(), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_is_not_called_for() {
+    let (server, client) = pair().await;
+    let grpc = |deadline: Duration| {
+        let mut request = request("POST", Body::empty());
+        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        request.headers_mut().insert("grpc-timeout", "1H".parse().unwrap());
+        request.body().context().limit_deadline(time::now().plus(deadline));
+        request
+    };
+    let HttpError::Refused(rejection) = client.call(grpc(Duration::ZERO)).await.unwrap_err() else { panic!("refused") };
+    assert_eq!(rejection.kind(), Kind::Timeout);
+    let (response, ()) = join!(client.call(grpc(Duration::from_secs(60))), async {
+        let head = server.accept().await.answer(OK).await;
+        assert!(head.contains("grpc-timeout: 59999m\r\n") || head.contains("grpc-timeout: 59"), "{head}");
+    });
+    response.unwrap();
+}
+
+/// The gauges follow the sweeps.
+#[tokio::test]
+async fn gauges() {
+    let recorder = Gauges::default();
+    let server = Raw::bind().await;
+    let options = UpstreamOptions { cluster: Name::intern("orders"), ..UpstreamOptions::default() };
+    let client = metrics::with_local_recorder(&recorder, || Client::with(server.address(), options));
+    let at_sweep = || {
+        sweep(time::now());
+        let gauge = |state| recorder.read(&format!("mesh_upstream_connections cluster=orders state={state}"));
+        (gauge("active"), gauge("idle"))
+    };
+    let (response, mut peer) = join!(client.call(get()), async {
+        let mut peer = server.accept().await;
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc").await;
+        peer
+    });
+    let response = response.unwrap();
+    assert_eq!(at_sweep(), (1.0, 0.0));
+    let (whole, ()) = join!(text(response), peer.send("def"));
+    assert_eq!(whole, "abcdef");
+    assert_eq!(at_sweep(), (0.0, 1.0));
+    let endpoint = client.endpoint;
+    retain(|id| id != endpoint);
+    assert_eq!(at_sweep(), (0.0, 0.0));
+}
+
+#[derive(Default)]
+struct Gauges(std::sync::Mutex<std::collections::HashMap<String, Arc<AtomicU64>>>);
+
+impl Gauges {
+    fn read(&self, name: &str) -> f64 {
+        f64::from_bits(self.0.lock().unwrap()[name].load(Ordering::Relaxed))
+    }
+}
+
+impl metrics::Recorder for Gauges {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn register_counter(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::noop()
+    }
+    fn register_gauge(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        let labels: String = key.labels().map(|label| format!(" {}={}", label.key(), label.value())).collect();
+        let gauge = self.0.lock().unwrap().entry(key.name().to_owned() + &labels).or_default().clone();
+        metrics::Gauge::from_arc(gauge)
+    }
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
 }

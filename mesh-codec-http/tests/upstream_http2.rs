@@ -535,3 +535,58 @@ async fn one_that_closes_at_once_is_given_up() {
         () = refusing => unreachable!(),
     }
 }
+
+#[tokio::test]
+async fn informational_answers_are_passed_over_and_heads_have_no_body() {
+    let (listener, client) = Listener::bind().await;
+    tokio::spawn(async move {
+        let mut server = listener.accept(None).await;
+        while let Some(Ok((request, mut respond))) = server.accept().await {
+            respond.send_informational(http::Response::builder().status(103).body(()).unwrap()).unwrap();
+            let length = http::Response::builder().header("content-length", "7").body(()).unwrap();
+            let is_head = request.method() == http::Method::HEAD;
+            let mut stream = respond.send_response(length, is_head).unwrap();
+            if !is_head {
+                stream.send_data(Bytes::from_static(b"7 bytes"), true).unwrap();
+            }
+        }
+    });
+    let response = client.call(request("HEAD", Body::empty())).await.unwrap();
+    assert!(response.body().is_bodyless());
+    assert_eq!(response.headers()["content-length"], "7");
+    assert_eq!(client.connections(), (1, 1), "its stream has ended");
+    assert_eq!(text(response).await, "");
+    let response = client.call(get()).await.unwrap();
+    assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(7));
+    assert_eq!(text(response).await, "7 bytes");
+}
+
+/// Of two requests that came over different versions each goes on in its own.
+#[tokio::test]
+async fn as_the_downstream_speaks() {
+    let raw = Raw::bind().await;
+    let client = Client::new(raw.address(), UpstreamProtocol::AsDownstream);
+    let (response, _peer) = join!(client.call(upstream_support::get()), async {
+        let mut peer = raw.accept().await;
+        peer.answer(upstream_support::OK).await;
+        peer
+    });
+    assert_eq!(text(response.unwrap()).await, "ok");
+    let mut call = client.call(get());
+    let server = tokio::select! {
+        _ = &mut call => panic!("no response yet"),
+        peer = raw.accept() => peer.stream,
+    };
+    tokio::spawn(async move { echo(h2::server::handshake(server).await.unwrap()).await });
+    assert_eq!(text(call.await.unwrap()).await, "GET http://shop/path ");
+    assert_eq!(client.connections(), (2, 2));
+}
+
+/// From HTTP/1.1 to HTTP/2: the host becomes the authority.
+#[tokio::test]
+async fn a_request_of_http_1_1_over_http_2() {
+    let (listener, client) = Listener::bind().await;
+    tokio::spawn(async move { echo(listener.accept(None).await).await });
+    let response = client.call(upstream_support::request("POST", Body::full("abc"))).await.unwrap();
+    assert_eq!(text(response).await, "POST http://shop/path?q=1 abc");
+}

@@ -94,6 +94,9 @@ impl Connect for mesh_net::Connector {
 /// How much of a request's head is kept to send it again; a longer one is sent once.
 const MAX_RECORDED: usize = 64 * 1024;
 
+/// How much of the room for it stays with the connection.
+const KEPT: usize = 4 * 1024;
+
 /// What the two ends of a connection, its socket and whoever polls it, know together.
 ///
 /// It is the waker that the connection is polled with. Wakes from inside (hyper's own channels, while we poll them)
@@ -163,7 +166,10 @@ impl Line {
         self.received.store(false, Release);
         self.recording.store(record, Release);
         if record {
-            lock(&self.sent).clear();
+            let mut sent = lock(&self.sent);
+            sent.clear();
+            // one long head must not stay with an idle connection
+            sent.shrink_to(KEPT);
         }
     }
 
