@@ -1,1 +1,16 @@
-//! Runnable examples of the mesh crates
+//! Runnable examples of the mesh crates, each run by a test of this crate.
+//!
+//! | program | shows |
+//! | --- | --- |
+//! | `proxy` | a proxy made of the crates in twenty lines, without a spec |
+//! | `foreign_layers` | the sidecar with a gate of one's own and a layer of tower's, named in `foreign.yaml` |
+//! | `axum_router` | rate limit, timeout and metrics in an axum `Router` |
+//! | `tonic_channel` | the same three on the client side of gRPC, in a tonic channel |
+//!
+//! `cargo run -p mesh-examples --bin PROGRAM` runs one. The specs beside them are checked by a test; `stock.yaml` names
+//! every layer and every key that is built.
+
+/// The code in the project's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
