@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use mesh_codec_http::{
     Body, HttpError, UpstreamErrorKind,
-    upstream::{Connect, Connecting, Upstream, UpstreamOptions, UpstreamProtocol, retain, sweep},
+    upstream::{Connect, Connecting, Upstream, UpstreamOptions, UpstreamProtocol, connections, retain, sweep},
 };
 use mesh_core::{Address, Endpoint, Governed as _, Kind, Name, Refusal as _, Side, Target, time};
 use std::{
@@ -23,7 +23,7 @@ use tokio::{
     sync::mpsc,
 };
 use tower::Service as _;
-use upstream_support::{Client, OK, Raw, get, read, request, text};
+use upstream_support::{Client, InMemory, OK, Raw, get, read, request, text};
 
 async fn pair() -> (Raw, Client) {
     let server = Raw::bind().await;
@@ -440,25 +440,20 @@ async fn uploads_of_known_and_unknown_length() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn back_pressure_reaches_the_request_body() {
-    let (server, client) = pair().await;
+    let (connector, mut others) = InMemory::new();
+    let options = UpstreamOptions { connector, ..UpstreamOptions::default() };
+    let client = Client::with("127.0.0.1:1".parse().unwrap(), options);
     let (sender, body) = fed();
     let mut call = client.call(request("POST", body));
-    let mut peer = tokio::select! {
-        _ = &mut call => panic!("no response"),
-        peer = server.accept() => peer,
-    };
     let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
     let mut sent = 0;
     let stalled = async {
-        loop {
-            match tokio::time::timeout(Duration::from_millis(200), sender.send(chunk.clone())).await {
-                Ok(result) => result.unwrap(),
-                Err(_) => return,
-            }
+        while let Ok(taken) = tokio::time::timeout(Duration::from_secs(1), sender.send(chunk.clone())).await {
+            taken.unwrap();
             sent += 1;
-            assert!(sent < 1000, "it takes all, read or not");
+            assert!(sent < 100, "it takes all, read or not");
         }
     };
     tokio::select! {
@@ -467,12 +462,13 @@ async fn back_pressure_reaches_the_request_body() {
     }
     drop(sender);
     let (response, ()) = join!(call, async {
-        let mut body = vec![0; 1 << 20];
+        let mut other = others.recv().await.unwrap();
+        let mut body = Vec::with_capacity(1 << 20);
         while !body.ends_with(b"0\r\n\r\n") {
             body.clear();
-            tokio::io::AsyncReadExt::read_buf(&mut peer.stream, &mut body).await.unwrap();
+            other.read_buf(&mut body).await.unwrap();
         }
-        peer.send(OK).await;
+        other.write_all(OK.as_bytes()).await.unwrap();
     });
     assert_eq!(text(response.unwrap()).await, "ok");
 }
@@ -494,6 +490,33 @@ async fn idle_connections_grow_old() {
     sweep(at(61));
     assert_eq!(client.connections(), (0, 0));
     assert_eq!(peer.closed().await, b"");
+}
+
+/// Changed options close nothing, and hold from their first use on.
+#[tokio::test]
+async fn options_change_under_a_connection() {
+    let server = Raw::bind().await;
+    let endpoint = Endpoint::new(Target::new(server.address()));
+    let mut upstream = Upstream::new(&endpoint, UpstreamOptions::default());
+    let start = time::now();
+    let at = |seconds| start.plus(Duration::from_secs(seconds));
+    let (response, mut peer) = join!(upstream.call(get()), async {
+        let mut peer = server.accept().await;
+        peer.answer(OK).await;
+        peer
+    });
+    drop(response.unwrap());
+    sweep(at(1));
+    sweep(at(31));
+    assert_eq!(connections(endpoint.id()), (1, 1));
+    let options = UpstreamOptions { idle: Duration::from_secs(10), ..UpstreamOptions::default() };
+    let mut upstream = Upstream::new(&endpoint, options);
+    let (response, _) = join!(upstream.call(get()), peer.answer(OK));
+    drop(response.unwrap());
+    sweep(at(32));
+    assert_eq!(connections(endpoint.id()), (1, 1));
+    sweep(at(42));
+    assert_eq!(connections(endpoint.id()), (0, 0));
 }
 
 #[tokio::test]

@@ -13,35 +13,34 @@ use mesh_codec_http::{
 use mesh_core::{Context, Refusal as _, Side, http::CallBody, time};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream},
     join,
-    net::{TcpListener, TcpStream},
     sync::mpsc,
 };
-use upstream_support::{Client, Raw, read, text};
+use upstream_support::{Client, InMemory, Raw, read, text};
 
-type Server = h2::server::Connection<TcpStream, Bytes>;
+type Server = h2::server::Connection<DuplexStream, Bytes>;
 
-struct Listener(TcpListener);
+struct Listener(mpsc::UnboundedReceiver<DuplexStream>);
 
 impl Listener {
-    async fn bind() -> (Self, Client) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(listener.local_addr().unwrap(), UpstreamProtocol::Http2);
-        (Self(listener), client)
+    fn new() -> (Self, Client) {
+        let (connector, others) = InMemory::new();
+        let options = UpstreamOptions { protocol: UpstreamProtocol::Http2, connector, ..UpstreamOptions::default() };
+        (Self(others), Client::with("127.0.0.1:1".parse().unwrap(), options))
     }
 
-    async fn accept(&self, streams: Option<u32>) -> Server {
+    async fn accept(&mut self, streams: Option<u32>) -> Server {
         let mut builder = h2::server::Builder::new();
         if let Some(streams) = streams {
             builder.max_concurrent_streams(streams);
         }
-        builder.handshake(self.0.accept().await.unwrap().0).await.unwrap()
+        builder.handshake(self.0.recv().await.unwrap()).await.unwrap()
     }
 }
 
 /// Answers each request with its path and body.
-async fn echo(mut server: Server) {
+async fn echo<I: AsyncRead + AsyncWrite + Unpin>(mut server: h2::server::Connection<I, Bytes>) {
     while let Some(Ok((request, respond))) = server.accept().await {
         tokio::spawn(answer(request, respond));
     }
@@ -90,9 +89,9 @@ fn fed() -> (mpsc::Sender<&'static str>, Body) {
     (sender, Body::boxed(StreamBody::new(frames)))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_share_a_connection_and_wait_for_it() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let serve = tokio::spawn(async move {
         echo(listener.accept(None).await).await;
         listener
@@ -111,9 +110,9 @@ async fn requests_share_a_connection_and_wait_for_it() {
     assert_eq!(client.connections(), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_connection_gets_company() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move {
         loop {
             let server = listener.accept(Some(2)).await;
@@ -137,9 +136,9 @@ async fn a_full_connection_gets_company() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_response_before_the_request_is_complete() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let (sender, body) = fed();
     let server = tokio::spawn(async move {
         let mut server = listener.accept(None).await;
@@ -165,9 +164,9 @@ async fn a_response_before_the_request_is_complete() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_dropped_early_cancels_the_stream_and_the_upload() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let (sender, body) = fed();
     let server = tokio::spawn(async move {
         let mut server = listener.accept(None).await;
@@ -187,9 +186,9 @@ async fn a_body_dropped_early_cancels_the_stream_and_the_upload() {
     sender.closed().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dropped_call_cancels_the_stream() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let server = tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         let (_request, mut respond) = server.accept().await.unwrap().unwrap();
@@ -221,9 +220,9 @@ async fn a_dropped_call_cancels_the_stream() {
 }
 
 /// Whoever began it may be gone: the others get their connection.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_first_to_wait_may_leave() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let mut first = client.call(get());
     let mut second = client.call(get());
     tokio::select! {
@@ -238,9 +237,9 @@ async fn the_first_to_wait_may_leave() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_stream_is_sent_again() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         let mut count = 0;
@@ -270,9 +269,9 @@ async fn a_refused_stream_is_sent_again() {
     assert_eq!(text(response.unwrap()).await, "POST http://shop/path first-second");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn twice_refused_is_refused() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         while let Some(Ok((_, mut respond))) = server.accept().await {
@@ -284,9 +283,9 @@ async fn twice_refused_is_refused() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_reset_is_not_sent_again() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         while let Some(Ok((request, mut respond))) = server.accept().await {
@@ -350,9 +349,9 @@ async fn what_a_goaway_left_out_is_sent_again() {
     assert_eq!(first.await.unwrap().status(), 204);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lost_connection() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let mut server = {
         let (response, server) = join!(client.call(get()), async {
             let mut server = listener.accept(None).await;
@@ -380,9 +379,9 @@ async fn a_lost_connection() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failing_upload_is_the_clients_doing() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let server = tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         let (request, _respond) = server.accept().await.unwrap().unwrap();
@@ -402,9 +401,9 @@ async fn a_failing_upload_is_the_clients_doing() {
     assert_eq!(client.connections(), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn back_pressure_both_ways() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let chunk = Bytes::from(vec![b'x'; 16 * 1024]);
     let server = tokio::spawn({
         let chunk = chunk.clone();
@@ -450,9 +449,9 @@ async fn back_pressure_both_ways() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn idle_connections_grow_old() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     let server = tokio::spawn(async move { echo(listener.accept(None).await).await });
     let start = time::now();
     let at = |seconds| start.plus(Duration::from_secs(seconds));
@@ -536,9 +535,9 @@ async fn one_that_closes_at_once_is_given_up() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn informational_answers_are_passed_over_and_heads_have_no_body() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move {
         let mut server = listener.accept(None).await;
         while let Some(Ok((request, mut respond))) = server.accept().await {
@@ -583,9 +582,9 @@ async fn as_the_downstream_speaks() {
 }
 
 /// From HTTP/1.1 to HTTP/2: the host becomes the authority.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_of_http_1_1_over_http_2() {
-    let (listener, client) = Listener::bind().await;
+    let (mut listener, client) = Listener::new();
     tokio::spawn(async move { echo(listener.accept(None).await).await });
     let response = client.call(upstream_support::request("POST", Body::full("abc"))).await.unwrap();
     assert_eq!(text(response).await, "POST http://shop/path?q=1 abc");

@@ -161,8 +161,8 @@ struct Shared {
 }
 
 impl Upstream {
-    /// The way to `endpoint`. Connections are shared by all that lead to the same endpoint, whatever their options;
-    /// those of the first one on a thread decide how long they are kept.
+    /// The way to `endpoint`. Connections are shared by all that lead to the same endpoint, whatever their options: a
+    /// change of options closes none. Those that were used last on a thread decide how long its connections are kept.
     pub fn new(endpoint: &Endpoint, options: UpstreamOptions) -> Self {
         let gauge = |state| metrics::gauge!("mesh_upstream_connections", "cluster" => options.cluster.as_str(), "state" => state);
         let (active, idle) = (gauge("active"), gauge("idle"));

@@ -95,14 +95,16 @@ impl Worker {
     }
 
     fn pool(&mut self, shared: &Arc<Shared>) -> &mut Pool {
-        self.pools.entry(shared.endpoint).or_insert_with(|| Pool {
+        let pool = self.pools.entry(shared.endpoint).or_insert_with(|| Pool {
             shared: shared.clone(),
             http1: Vec::new(),
             http2: Vec::new(),
             waiting: None,
             open: Arc::default(),
             reported: Counts::default(),
-        })
+        });
+        pool.follow(shared);
+        pool
     }
 
     /// Gives back what is to be dropped.
@@ -137,6 +139,15 @@ struct Dropped {
 }
 
 impl Pool {
+    /// The options that were used last hold: a reload may have changed them, and the connections go on.
+    fn follow(&mut self, shared: &Arc<Shared>) {
+        if !Arc::ptr_eq(&self.shared, shared) {
+            self.retract();
+            self.shared = shared.clone();
+            self.report();
+        }
+    }
+
     fn sweep(&mut self, now: Nanos, dropped: &mut Dropped) {
         let idle = self.shared.options.idle;
         dropped.http1.extend(self.http1.extract_if(.., |connection| {
@@ -153,6 +164,13 @@ impl Pool {
         self.open.load(Relaxed) > 0 || self.waiting.is_some() || self.reported.active + self.reported.idle > 0
     }
 
+    /// Takes back what was reported.
+    fn retract(&mut self) {
+        let Counts { active, idle } = mem::take(&mut self.reported);
+        self.shared.active.decrement(f64::from(active));
+        self.shared.idle.decrement(f64::from(idle));
+    }
+
     /// Brings the gauges up to date. They are shared by all workers, so what has changed is added.
     fn report(&mut self) {
         let idle = (self.http1.len() + self.http2.iter().filter(|connection| connection.is_idle()).count()) as u32;
@@ -165,13 +183,12 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.active.decrement(f64::from(self.reported.active));
-        self.shared.idle.decrement(f64::from(self.reported.idle));
+        self.retract();
     }
 }
 
 /// An idle connection: the one that was used last, since the others may then grow old.
-pub(super) fn checkout(shared: &Shared) -> Option<Box<Http1>> {
+pub(super) fn checkout(shared: &Arc<Shared>) -> Option<Box<Http1>> {
     let mut dropped = Dropped::default();
     let found = WORKER.try_with(|worker| {
         let worker = &mut *worker.borrow_mut();
@@ -179,6 +196,7 @@ pub(super) fn checkout(shared: &Shared) -> Option<Box<Http1>> {
             dropped = worker.sweep_if_nobody_does();
         }
         let pool = worker.pools.get_mut(&shared.endpoint)?;
+        pool.follow(shared);
         while let Some(mut connection) = pool.http1.pop() {
             if connection.is_reusable() {
                 return Some(connection);

@@ -4,14 +4,15 @@
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use mesh_codec_http::{
-    Body, HttpError, Request, Response,
-    upstream::{Upstream, UpstreamOptions, UpstreamProtocol, connections},
+    Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind,
+    upstream::{Connect, Connecting, Transport, Upstream, UpstreamOptions, UpstreamProtocol, connections},
 };
-use mesh_core::{Context, Endpoint, EndpointId, Target, http::CallBody, time};
-use std::net::SocketAddr;
+use mesh_core::{Address, Context, Endpoint, EndpointId, Target, http::CallBody, time};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 use tower::Service as _;
 
@@ -63,6 +64,28 @@ pub async fn read(response: Response) -> (Bytes, Option<http::HeaderMap>) {
 
 pub async fn text(response: Response) -> String {
     String::from_utf8(read(response).await.0.to_vec()).unwrap()
+}
+
+/// Connections without sockets: with paused time, a timeout that fires means that nothing moves any more.
+pub struct InMemory(mpsc::UnboundedSender<DuplexStream>);
+
+impl InMemory {
+    /// What connects, and the other ends.
+    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<DuplexStream>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Self(sender)), receiver)
+    }
+}
+
+impl Connect for InMemory {
+    fn connect<'a>(&'a self, _: &'a Address, _: Duration) -> Connecting<'a> {
+        let (ours, theirs) = duplex(32 * 1024);
+        let kept = self.0.send(theirs);
+        Box::pin(async move {
+            kept.map(|()| Transport::new(ours))
+                .map_err(|_| UpstreamError::new(UpstreamErrorKind::Connect, "nobody listens"))
+        })
+    }
 }
 
 pub struct Raw {
