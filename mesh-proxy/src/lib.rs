@@ -4,7 +4,8 @@
 //! ```no_run
 //! use mesh_proxy::{Engine, Layers, Plan, read};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let text = "
 //! listeners:
 //!   web:

@@ -79,6 +79,19 @@ impl Plan {
         (faults.is_empty().then_some(plan), faults)
     }
 
+    /// Gives every site what only the engine has.
+    pub(crate) fn settle(&mut self, settle: impl Fn(Site<Http>) -> Site<Http>) {
+        let each = |site: &mut Site<Http>| *site = settle(site.clone());
+        for listener in &mut self.listeners {
+            each(&mut listener.site);
+            listener.routes.iter_mut().for_each(|route| each(&mut route.site));
+        }
+        for cluster in &mut self.clusters {
+            each(&mut cluster.site);
+            each(&mut cluster.endpoint_site);
+        }
+    }
+
     /// What is allowed and probably not meant.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings

@@ -2,7 +2,7 @@
 
 use super::{
     cluster::Cluster,
-    route::{Leaf, RouterService, Target},
+    route::{Leaf, RouterService, Target, ToCluster},
 };
 use crate::{
     plan::{Plan, PlannedListener},
@@ -13,14 +13,14 @@ use arc_swap::ArcSwap;
 use mesh_codec_http::{Http, HttpError, Request, Response};
 use mesh_core::{
     Name,
-    pipeline::{Report, Stage, StageFuture, StageHandle, States},
+    pipeline::{Report, Spawn, Stage, StageFuture, StageHandle, States},
 };
 use pin_project_lite::pin_project;
 use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
     task::{Context, Poll},
 };
 use tower_service::Service;
@@ -42,16 +42,19 @@ pub(super) struct ListenerConfig {
 
 impl Config {
     /// Makes everything of a plan. Cannot fail; the layers' states come from the configuration before.
-    pub(super) fn make(plan: Plan, previous: Option<&Config>) -> Self {
+    pub(super) fn make(mut plan: Plan, previous: Option<&Config>, spawn: &Arc<dyn Spawn>) -> Self {
         let (nothing, before) = (States::new(), previous);
         let previous = before.map_or(&nothing, |config| &config.states);
         let mut states = States::new();
+        let reachable = Reachable::default();
+        plan.settle(|site| site.with_spawn(spawn.clone()).with_clusters(reachable.finder()));
         let mut clusters = BTreeMap::new();
         for (spec, planned) in plan.spec.clusters.iter().zip(&plan.clusters) {
             let before = before.and_then(|config| config.clusters.get(&spec.name));
             let cluster = Cluster::make(spec, planned, before.map(|cluster| &**cluster), previous, &mut states);
             clusters.insert(spec.name.clone(), Arc::new(cluster));
         }
+        reachable.fill(&clusters);
         let listeners = plan
             .spec
             .listeners
@@ -93,6 +96,22 @@ impl ListenerConfig {
         let router = RouterService(Arc::new(Router::new(routes.collect())));
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
         Self { stage: StageHandle::new(move || pipeline.apply(Stage::new(router.clone()))) }
+    }
+}
+
+/// The clusters that layers may call by name. Filled when all are made; weak, since clusters may lead to each other.
+#[derive(Clone, Default)]
+struct Reachable(Arc<OnceLock<BTreeMap<String, Weak<Cluster>>>>);
+
+impl Reachable {
+    fn fill(&self, clusters: &BTreeMap<String, Arc<Cluster>>) {
+        let weak = clusters.iter().map(|(name, cluster)| (name.clone(), Arc::downgrade(cluster)));
+        let _ = self.0.set(weak.collect());
+    }
+
+    fn finder(&self) -> impl Fn(&str) -> Option<Stage<Http>> + Send + Sync + use<> {
+        let clusters = self.0.clone();
+        move |name| Some(Stage::new(ToCluster(clusters.get()?.get(name)?.clone())))
     }
 }
 

@@ -9,12 +9,16 @@ mod worker;
 use crate::{plan::Plan, spec::ListenerSpec};
 use arc_swap::ArcSwap;
 use config::{Config, ListenerConfig};
-use mesh_core::{Name, pipeline::Report};
+use mesh_core::{
+    Name,
+    pipeline::{Report, Spawn},
+};
 use mesh_net::{BindError, Drain, ListenOptions};
 use std::{
     fmt, io,
     net::SocketAddr,
     num::NonZeroUsize,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +26,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tokio::runtime::Handle;
 use worker::WorkerListener;
 
 /// A running sidecar: its workers, its listeners, its configuration. Clones share it.
@@ -33,9 +38,19 @@ pub struct Engine {
 struct Shared {
     config: Mutex<Arc<Config>>,
     listeners: Vec<OpenListener>,
+    spawn: Arc<dyn Spawn>,
     drain: Drain,
     draining: AtomicBool,
     workers: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+/// Runs what layers spawn.
+struct Control(Handle);
+
+impl Spawn for Control {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.0.spawn(future);
+    }
 }
 
 struct OpenListener {
@@ -106,8 +121,13 @@ impl Engine {
     /// Opens the listeners of a plan and starts the workers. All sockets are bound before the first worker starts: on
     /// an error nothing has been served.
     ///
+    /// The present tokio runtime is the control thread: what layers spawn runs there.
+    ///
     /// # Errors
     /// An address cannot be had, or a thread could not be started.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
         let workers = plan.spec.workers.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
         let drain = Drain::new();
@@ -117,7 +137,8 @@ impl Engine {
             let bind = ListenOptions::default().bind(spec.bind.value, workers);
             bound.push(bind.map_err(|source| StartError::Bind { listener: spec.name.clone(), source })?);
         }
-        let config = Arc::new(Config::make(plan, None));
+        let spawn: Arc<dyn Spawn> = Arc::new(Control(Handle::current()));
+        let config = Arc::new(Config::make(plan, None, &spawn));
         let mut listeners = Vec::new();
         for ((spec, bound), made) in config.plan.spec.listeners.iter().zip(bound).zip(&config.listeners) {
             let current = Arc::new(ArcSwap::new(made.clone()));
@@ -140,6 +161,7 @@ impl Engine {
             shared: Arc::new(Shared {
                 config: Mutex::new(config),
                 listeners,
+                spawn,
                 drain,
                 draining: AtomicBool::new(false),
                 workers: Mutex::new(threads),
@@ -163,7 +185,7 @@ impl Engine {
         }
         self.same_sockets(&plan)?;
         let mut config = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Arc::new(Config::make(plan, Some(&config)));
+        let next = Arc::new(Config::make(plan, Some(&config), &self.shared.spawn));
         for (spec, made) in next.plan.spec.listeners.iter().zip(&next.listeners) {
             let open = self.shared.listeners.iter().find(|open| open.name == spec.name);
             if let Some(open) = open {

@@ -13,7 +13,7 @@ use std::{
     borrow::Cow,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 use tower_service::Service;
@@ -61,6 +61,28 @@ impl Service<Request> for Leaf {
 
     fn call(&mut self, request: Request) -> Routed {
         self.call_now(request)
+    }
+}
+
+/// A cluster that a layer calls by its name.
+#[derive(Clone, Debug)]
+pub(super) struct ToCluster(pub(super) Weak<Cluster>);
+
+impl Service<Request> for ToCluster {
+    type Response = Response;
+    type Error = HttpError;
+    type Future = Routed;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Routed {
+        match self.0.upgrade() {
+            Some(cluster) => Leaf::Cluster(cluster).call_now(request),
+            // its configuration is gone, and the request that began with it has been held up since
+            None => Routed::refused(Rejection::new(Kind::NoEndpoint)),
+        }
     }
 }
 
