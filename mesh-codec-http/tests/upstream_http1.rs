@@ -338,6 +338,25 @@ async fn unasked_bytes_end_an_idle_connection() {
     }
 }
 
+/// A second response behind the first is never the answer to the next request.
+#[tokio::test]
+async fn a_response_too_many_poisons_nothing() {
+    let (server, client) = pair().await;
+    for extra in ["HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", "\r\n", "x"] {
+        let (response, first) = join!(client.call(get()), async {
+            let mut peer = server.accept().await;
+            peer.answer(&format!("{OK}{extra}")).await;
+            peer
+        });
+        assert_eq!(text(response.unwrap()).await, "ok");
+        let (response, ()) = join!(client.call(request("POST", Body::full("abc"))), async {
+            server.accept().await.answer("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\ngood").await;
+        });
+        assert_eq!(text(response.unwrap()).await, "good");
+        assert_eq!(first.closed().await, b"", "not a byte of the next request");
+    }
+}
+
 #[tokio::test]
 async fn errors_have_kinds() {
     let (server, client) = pair().await;
