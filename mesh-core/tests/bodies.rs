@@ -113,7 +113,10 @@ async fn a_tap_that_cuts_gives_trailers_on_grpc() {
     clock.advance(Duration::from_secs(5));
     let Poll::Ready(Some(Ok(frame))) = poll_frame(&mut response) else { panic!("trailers") };
     let trailers = frame.into_trailers().unwrap();
-    assert_eq!((&trailers["grpc-status"], &trailers["grpc-message"]), (&"4".parse().unwrap(), &"timeout".parse().unwrap()));
+    assert_eq!(
+        (&trailers["grpc-status"], &trailers["grpc-message"]),
+        (&"4".parse().unwrap(), &"timeout".parse().unwrap())
+    );
     assert!(matches!(poll_frame(&mut response), Poll::Ready(None)));
     let end = Ended {
         outcome: Outcome::TimedOut,
