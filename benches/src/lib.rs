@@ -209,4 +209,3 @@ pub const VARIANTS: [Variant; 13] = [
         run_tiny(tower::limit::ConcurrencyLimitLayer::new(9).layer(Tiny), calls);
     }),
 ];
-

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{BufReader, Write};
 
 use support::origin::Origin;
 use support::peer::{Server, program, run};
@@ -176,5 +177,24 @@ fn a_large_download() {
         let size = curl(&[version, "--output", "/dev/null", "--write-out", "%{size_download}", &url]);
         assert_eq!(size, (8 * 1024 * 1024).to_string(), "{version}");
     }
+    mesh.stop();
+}
+
+/// An upstream that dies within its body: over HTTP/2 too the client must not take it for the whole.
+#[test]
+fn a_cut_body_is_an_error_over_http2() {
+    let origin = Origin::raw(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        support::origin::read_request(&mut reader, &mut stream)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    });
+    let (mesh, url) = sidecar(origin.port, ", protocol: http1");
+    let status = program("curl")
+        .args(["--silent", "--max-time", "30", "--http2-prior-knowledge", &url])
+        .output()
+        .expect("curl runs")
+        .status;
+    // 92: the stream was reset.
+    assert_eq!(status.code(), Some(92));
     mesh.stop();
 }

@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use support::peer::{self, Server};
-use support::{Mesh, free_port};
+use support::{Mesh, eventually, free_port};
 
 /// A sidecar before a gRPC server, with the pipeline given.
 struct Sidecar {
@@ -147,4 +150,25 @@ fn metrics_tell_statuses_from_trailers() {
     let failures = sidecar.mesh.metric("mesh_requests_total", &["outcome=\"failure\""]);
     assert_eq!(failures, 1.0, "{}", sidecar.mesh.page("/metrics"));
     sidecar.mesh.stop();
+}
+
+/// A stream that is open when the end begins is ended by its two sides, not by the sidecar.
+#[test]
+fn an_open_stream_outlives_sigterm() {
+    let mut sidecar = Sidecar::start(STOCK);
+    let mut client = peer::script("grpc_client.py")
+        .args([&format!("127.0.0.1:{}", sidecar.port), "held_open"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut line = String::new();
+    BufReader::new(client.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "open\n");
+    sidecar.mesh.terminate();
+    eventually("/ready fails", || sidecar.mesh.ready() != Some(200));
+    let mut input = client.stdin.take().expect("piped");
+    input.write_all(b"go on\n").expect("the client reads");
+    assert!(client.wait().expect("the client ends").success());
+    assert!(sidecar.mesh.wait().success());
 }

@@ -105,7 +105,8 @@ impl Seen {
 #[cold]
 pub(crate) fn mark_shadows(head: &mut dyn Head, layers: &[Name]) {
     const SHADOW: &str = "x-mesh-shadow";
-    let mut marks: Vec<&str> = layers.iter().map(|layer| if layer.is_none() { "unnamed" } else { layer.as_str() }).collect();
+    let mut marks: Vec<&str> =
+        layers.iter().map(|layer| if layer.is_none() { "unnamed" } else { layer.as_str() }).collect();
     let further_in = head.get(SHADOW).map(|value| String::from_utf8_lossy(value).into_owned());
     marks.extend(further_in.as_deref());
     let marks = marks.join(",");
@@ -362,7 +363,8 @@ impl Drop for Guards {
 
 impl std::fmt::Debug for Guards {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let open = self.0.as_ref().map_or(0, |list| list.tickets.len() + list.rare.as_ref().map_or(0, |rare| rare.held.len()));
+        let open =
+            self.0.as_ref().map_or(0, |list| list.tickets.len() + list.rare.as_ref().map_or(0, |rare| rare.held.len()));
         f.debug_struct("Guards").field("open", &open).finish_non_exhaustive()
     }
 }
@@ -379,8 +381,7 @@ impl List {
     }
 
     fn is_idle(&self) -> bool {
-        self.tickets.is_empty()
-            && self.rare.as_ref().is_none_or(|rare| rare.taps.is_empty() && rare.held.is_empty())
+        self.tickets.is_empty() && self.rare.as_ref().is_none_or(|rare| rare.taps.is_empty() && rare.held.is_empty())
     }
 
     fn respond(&mut self, head: &mut dyn Head) {

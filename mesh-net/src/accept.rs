@@ -79,12 +79,7 @@ impl Acceptor {
         // A socket of another origin may block, and would then block the worker.
         listener.set_nonblocking(true)?;
         let source = Source::Open(TcpListener::from_std(listener)?);
-        Ok(Self {
-            source,
-            local,
-            guard: drain.guard(),
-            pauses: Pauses::default(),
-        })
+        Ok(Self { source, local, guard: drain.guard(), pauses: Pauses::default() })
     }
 
     /// The address it listens on.
@@ -107,9 +102,7 @@ impl Acceptor {
     pub async fn accept(&mut self) -> io::Result<Option<Accepted>> {
         if let Source::Open(listener) = &self.source {
             let poll = |cx: &mut Context<'_>| listener.poll_accept(cx);
-            if let Some((stream, peer)) =
-                next(poll, &self.guard, &mut self.pauses, self.local).await?
-            {
+            if let Some((stream, peer)) = next(poll, &self.guard, &mut self.pauses, self.local).await? {
                 return Ok(Some(self.accepted(stream, peer)));
             }
             self.close()?;
@@ -127,10 +120,7 @@ impl Acceptor {
 
     fn close(&mut self) -> io::Result<()> {
         if let Source::Open(listener) = std::mem::replace(&mut self.source, Source::Closed) {
-            self.source = Source::Closing {
-                listener: listener.into_std()?,
-                left: MOST_QUEUED,
-            };
+            self.source = Source::Closing { listener: listener.into_std()?, left: MOST_QUEUED };
         }
         Ok(())
     }
@@ -157,19 +147,9 @@ impl Acceptor {
 
     fn accepted(&self, stream: TcpStream, peer: SocketAddr) -> Accepted {
         // Bound to one address, a connection has that one; the system call is only for the others.
-        let local = if self.local.ip().is_unspecified() {
-            stream.local_addr().map_or(self.local, as_v4)
-        } else {
-            self.local
-        };
-        Accepted {
-            stream,
-            info: ConnectionInfo {
-                peer: as_v4(peer),
-                local,
-            },
-            guard: self.guard.guard(),
-        }
+        let local =
+            if self.local.ip().is_unspecified() { stream.local_addr().map_or(self.local, as_v4) } else { self.local };
+        Accepted { stream, info: ConnectionInfo { peer: as_v4(peer), local }, guard: self.guard.guard() }
     }
 }
 
@@ -241,9 +221,7 @@ impl Fault {
     /// for them to be treated like `EAGAIN`. `EPERM` is a firewall's refusal.
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
-                Self::Resources
-            }
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => Self::Resources,
             Some(
                 libc::ECONNABORTED
                 | libc::ECONNRESET
@@ -280,10 +258,7 @@ impl Pauses {
         self.last = (self.last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.unlogged = self.unlogged.saturating_add(1);
         let now = Instant::now();
-        if self
-            .logged
-            .is_none_or(|logged| now.duration_since(logged) >= LOG_INTERVAL)
-        {
+        if self.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_INTERVAL) {
             tracing::warn!(%local, %error, failures = self.unlogged, "cannot accept connections for now");
             self.logged = Some(now);
             self.unlogged = 0;

@@ -17,10 +17,7 @@ pub struct Connector {
 
 impl Default for Connector {
     fn default() -> Self {
-        Self {
-            nodelay: true,
-            keep_alive: Some(Duration::from_secs(30)),
-        }
+        Self { nodelay: true, keep_alive: Some(Duration::from_secs(30)) }
     }
 }
 
@@ -47,48 +44,26 @@ impl Connector {
     ///
     /// # Panics
     /// Outside a tokio runtime that has I/O and time enabled.
-    pub async fn connect(
-        &self,
-        address: SocketAddr,
-        timeout: Duration,
-    ) -> Result<TcpStream, ConnectError> {
+    pub async fn connect(&self, address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
         match tokio::time::timeout(timeout, self.try_connect(address)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(source)) => Err(ConnectError {
-                address,
-                kind: ConnectErrorKind::of(&source),
-                source,
-            }),
+            Ok(Err(source)) => Err(ConnectError { address, kind: ConnectErrorKind::of(&source), source }),
             Err(_) => {
-                let source = io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("no answer within {timeout:?}"),
-                );
-                Err(ConnectError {
-                    address,
-                    kind: ConnectErrorKind::TimedOut,
-                    source,
-                })
+                let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"));
+                Err(ConnectError { address, kind: ConnectErrorKind::TimedOut, source })
             }
         }
     }
 
     async fn try_connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if self.nodelay {
             socket.set_nodelay(true)?;
         }
         set_keep_alive(&socket, self.keep_alive)?;
         let stream = socket.connect(address).await?;
         if is_self_connected(&stream, address)? {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                "nobody listens, the socket met itself",
-            ));
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens, the socket met itself"));
         }
         Ok(stream)
     }
@@ -150,9 +125,9 @@ impl ConnectErrorKind {
         match error.kind() {
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown => Self::Unreachable,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                Self::Unreachable
+            }
             // Every source port towards this endpoint is taken.
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::Local,
             _ => Self::Other,
@@ -182,14 +157,7 @@ mod tests {
         assert_eq!(kind(libc::EHOSTUNREACH), ConnectErrorKind::Unreachable);
         assert_eq!(kind(libc::ENETUNREACH), ConnectErrorKind::Unreachable);
         assert_eq!(kind(libc::EHOSTDOWN), ConnectErrorKind::Unreachable);
-        for code in [
-            libc::EMFILE,
-            libc::ENFILE,
-            libc::ENOBUFS,
-            libc::ENOMEM,
-            libc::ENOSPC,
-            libc::EADDRNOTAVAIL,
-        ] {
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC, libc::EADDRNOTAVAIL] {
             assert_eq!(kind(code), ConnectErrorKind::Local);
         }
         assert_eq!(kind(libc::EACCES), ConnectErrorKind::Other);

@@ -67,13 +67,7 @@ impl<S> Rewind<S> {
     }
 
     fn with_prefix(inner: S, prefix: [u8; PREFACE.len()], len: usize) -> Self {
-        Self {
-            prefix,
-            start: 0,
-            end: len as u8,
-            error: None,
-            inner,
-        }
+        Self { prefix, start: 0, end: len as u8, error: None, inner }
     }
 
     /// The stream, to look at its options.
@@ -88,11 +82,7 @@ impl<S> Rewind<S> {
 }
 
 impl<S: AsyncRead> AsyncRead for Rewind<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.project();
         if this.start == this.end {
             return match this.error.take() {
@@ -115,11 +105,7 @@ impl<S: AsyncRead> AsyncRead for Rewind<S> {
 }
 
 impl<S: AsyncWrite> AsyncWrite for Rewind<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.project().inner.poll_write(cx, bytes)
     }
 

@@ -36,9 +36,7 @@ impl Drain {
 
     /// The side that is told, to be cloned for whoever must stop.
     pub fn watch(&self) -> Watch {
-        Watch {
-            shared: self.shared.clone(),
-        }
+        Watch { shared: self.shared.clone() }
     }
 
     /// Starts the drain: every [`Watch::signaled`] resolves, and [`finished`](Self::finished) waits at most `timeout`
@@ -46,9 +44,7 @@ impl Drain {
     pub fn start(&self, timeout: Duration) -> bool {
         let now = Instant::now();
         // A timeout that no clock can hold is one that never comes.
-        let deadline = now
-            .checked_add(timeout)
-            .unwrap_or(now + Duration::from_secs(86_400 * 365));
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(86_400 * 365));
         let first = self.shared.deadline.set(deadline).is_ok();
         if first {
             self.shared.started.notify_waiters();
@@ -139,17 +135,13 @@ impl Watch {
     /// Counts something that the drain waits for, such as a connection, until the guard is dropped. Two atomic additions.
     pub fn guard(&self) -> Guard {
         self.shared.live.fetch_add(1, Ordering::Relaxed);
-        Guard {
-            watch: self.clone(),
-        }
+        Guard { watch: self.clone() }
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
-            .field("deadline", &self.deadline())
-            .finish()
+        f.debug_struct("Watch").field("deadline", &self.deadline()).finish()
     }
 }
 

@@ -21,12 +21,7 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self {
-            backlog: 1024,
-            nodelay: true,
-            keep_alive: Some(Duration::from_secs(30)),
-            dual_stack: false,
-        }
+        Self { backlog: 1024, nodelay: true, keep_alive: Some(Duration::from_secs(30)), dual_stack: false }
     }
 }
 
@@ -76,8 +71,7 @@ impl ListenOptions {
     /// because with `SO_REUSEADDR` two sockets that do not listen yet may share a port. What no process can prevent is a
     /// later one of the same user that sets `SO_REUSEPORT` and binds the port of a group that exists.
     pub fn bind(&self, address: SocketAddr, workers: NonZeroUsize) -> Result<Listeners, BindError> {
-        self.try_bind(address, workers)
-            .map_err(|source| BindError { address, source })
+        self.try_bind(address, workers).map_err(|source| BindError { address, source })
     }
 
     fn try_bind(&self, address: SocketAddr, workers: NonZeroUsize) -> io::Result<Listeners> {
@@ -96,11 +90,7 @@ impl ListenOptions {
     }
 
     fn socket(&self, address: SocketAddr, shared: bool) -> io::Result<Socket> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM.nonblocking(),
-            Some(Protocol::TCP),
-        )?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         // A restart need not wait for connections of the last run that are in TIME_WAIT.
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
@@ -120,16 +110,11 @@ impl ListenOptions {
 }
 
 /// Sets keep-alive with the same time before and between probes.
-pub(crate) fn set_keep_alive<'s>(
-    socket: impl Into<SockRef<'s>>,
-    idle: Option<Duration>,
-) -> io::Result<()> {
+pub(crate) fn set_keep_alive<'s>(socket: impl Into<SockRef<'s>>, idle: Option<Duration>) -> io::Result<()> {
     let Some(idle) = idle else { return Ok(()) };
     // The kernel counts in seconds and refuses zero.
     let idle = idle.max(Duration::from_secs(1));
-    socket
-        .into()
-        .set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(idle))
+    socket.into().set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(idle))
 }
 
 /// Sockets that listen on one address, one for each worker. Made by [`ListenOptions::bind`].

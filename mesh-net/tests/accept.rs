@@ -10,10 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 fn acceptor(address: &str, drain: &Drain) -> Acceptor {
-    let listeners = ListenOptions::default()
-        .dual_stack(true)
-        .bind(address.parse().unwrap(), NonZeroUsize::MIN)
-        .unwrap();
+    let listeners =
+        ListenOptions::default().dual_stack(true).bind(address.parse().unwrap(), NonZeroUsize::MIN).unwrap();
     Acceptor::new(listeners.into_iter().next().unwrap(), &drain.watch()).unwrap()
 }
 
@@ -66,10 +64,7 @@ async fn a_drain_takes_what_is_queued_then_closes_the_socket() {
     }
     assert_eq!(served.len(), clients.len());
     assert!(acceptor.accept().await.unwrap().is_none());
-    assert_eq!(
-        TcpStream::connect(address).await.unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 
     for accepted in &mut served {
         accepted.stream.write_all(b"bye").await.unwrap();
@@ -86,10 +81,7 @@ fn queued(address: SocketAddr) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{:04X}", address.port());
     let is_ours = |row: &Vec<&str>| row[1].ends_with(&port) && row[3] == "0A";
-    let rows = table
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().collect());
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect());
     let row: Vec<&str> = rows.into_iter().find(is_ours).unwrap();
     usize::from_str_radix(row[4].split(':').nth(1).unwrap(), 16).unwrap()
 }
@@ -101,9 +93,7 @@ async fn a_waiting_acceptor_is_woken_by_the_drain_from_another_thread() {
     let worker = tokio::spawn(async move { acceptor.accept().await.unwrap().is_none() });
     tokio::task::yield_now().await;
     let control = drain.clone();
-    std::thread::spawn(move || control.start(Duration::from_secs(3600)))
-        .join()
-        .unwrap();
+    std::thread::spawn(move || control.start(Duration::from_secs(3600))).join().unwrap();
     assert!(worker.await.unwrap());
     assert_eq!(drain.finished().await, 0);
 }

@@ -14,9 +14,7 @@ fn size_of_sendable<T: Send>(value: &T) -> usize {
 #[tokio::test]
 async fn futures_are_send_and_small() {
     let address = "127.0.0.1:0".parse().unwrap();
-    let listeners = ListenOptions::default()
-        .bind(address, NonZeroUsize::MIN)
-        .unwrap();
+    let listeners = ListenOptions::default().bind(address, NonZeroUsize::MIN).unwrap();
     let address = listeners.local_addr();
     let drain = Drain::new();
     let watch = drain.watch();

@@ -19,10 +19,7 @@ async fn a_connection_has_the_options() {
         assert!(stream.nodelay().unwrap());
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
-        assert_eq!(
-            socket.tcp_keepalive_time().unwrap(),
-            Duration::from_secs(30)
-        );
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
 
         let plain = Connector::default().nodelay(false).keep_alive(None);
         let stream = plain.connect(address, LONG).await.unwrap();
@@ -35,40 +32,25 @@ async fn a_connection_has_the_options() {
 async fn nobody_listening_is_refused() {
     // Bound but not listening, so that nobody else gets the port.
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
-        .unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let error = Connector::default()
-        .connect(address, LONG)
-        .await
-        .unwrap_err();
+    let error = Connector::default().connect(address, LONG).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::Refused);
     assert_eq!(error.address(), address);
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("cannot connect to {address}: ")),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&format!("cannot connect to {address}: ")), "{error}");
 }
 
 /// A listener whose queue is full does not answer.
 #[tokio::test(start_paused = true)]
 async fn silence_is_a_timeout_and_a_drop_gives_up() {
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
-        .unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let _fills_the_queue = std::net::TcpStream::connect(address).unwrap();
 
     let start = tokio::time::Instant::now();
-    let error = Connector::default()
-        .connect(address, Duration::from_secs(5))
-        .await
-        .unwrap_err();
+    let error = Connector::default().connect(address, Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::TimedOut);
     assert_eq!(start.elapsed().as_secs(), 5);
     assert!(error.to_string().contains("5s"), "{error}");

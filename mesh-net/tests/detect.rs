@@ -32,10 +32,7 @@ struct Peer {
 
 impl Peer {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self {
-            steps: steps.into_iter().collect(),
-            ..Self::default()
-        }
+        Self { steps: steps.into_iter().collect(), ..Self::default() }
     }
 
     fn sends(chunks: &[&[u8]]) -> Self {
@@ -44,11 +41,7 @@ impl Peer {
 }
 
 impl AsyncRead for Peer {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.reads += 1;
         match self.steps.pop_front() {
             None => {}
@@ -70,11 +63,7 @@ impl AsyncRead for Peer {
 }
 
 impl AsyncWrite for Peer {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.written.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -118,11 +107,7 @@ async fn every_split_of_the_preface_is_http2() {
     for at in 1..PREFACE.len() {
         let (first, second) = PREFACE.split_at(at);
         let got = run(Peer::sends(&[first, second, b"frames"])).await.unwrap();
-        assert_eq!(
-            got,
-            Some((true, [PREFACE, b"frames"].concat())),
-            "split at {at}"
-        );
+        assert_eq!(got, Some((true, [PREFACE, b"frames"].concat())), "split at {at}");
     }
 }
 
@@ -142,15 +127,9 @@ async fn requests_that_begin_alike_are_http1() {
         b"PRI",
         b"\r\n",
     ] {
-        assert_eq!(
-            run(Peer::sends(&[request])).await.unwrap(),
-            Some((false, request.to_vec()))
-        );
+        assert_eq!(run(Peer::sends(&[request])).await.unwrap(), Some((false, request.to_vec())));
         let by_byte: Vec<&[u8]> = request.chunks(1).collect();
-        assert_eq!(
-            run(Peer::sends(&by_byte)).await.unwrap(),
-            Some((false, request.to_vec()))
-        );
+        assert_eq!(run(Peer::sends(&by_byte)).await.unwrap(), Some((false, request.to_vec())));
     }
 }
 
@@ -166,13 +145,9 @@ async fn half_a_preface_then_the_end_is_http1_with_all_its_bytes() {
 async fn the_first_byte_that_differs_decides() {
     // The next read would wait for ever.
     let peer = Peer::sends(&[b"PU"]);
-    let Detected::Http1(io) = detect(peer).await.unwrap() else {
-        panic!("not HTTP/2")
-    };
+    let Detected::Http1(io) = detect(peer).await.unwrap() else { panic!("not HTTP/2") };
     assert_eq!(io.get_ref().reads, 1);
-    let Detected::Http2(io) = detect(Peer::sends(&[PREFACE])).await.unwrap() else {
-        panic!("not HTTP/1")
-    };
+    let Detected::Http2(io) = detect(Peer::sends(&[PREFACE])).await.unwrap() else { panic!("not HTTP/1") };
     assert_eq!(io.get_ref().reads, 1);
 }
 
@@ -180,23 +155,15 @@ async fn the_first_byte_that_differs_decides() {
 async fn an_end_before_any_byte_is_closed_and_a_reset_an_error() {
     assert_eq!(run(Peer::new([])).await.unwrap(), None);
     assert_eq!(run(Peer::new([Step::Wait])).await.unwrap(), None);
-    assert_eq!(
-        run(Peer::new([Step::Reset])).await.unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(run(Peer::new([Step::Reset])).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     let peer = Peer::new([Step::Bytes(b"PRI".to_vec()), Step::Reset]);
-    assert_eq!(
-        run(peer).await.unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(run(peer).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
 async fn one_read_gives_the_prefix_and_what_is_there_behind_it() {
     let request = b"GET /a/rather/long/path HTTP/1.1\r\nhost: a\r\n\r\n";
-    let Detected::Http1(mut io) = detect(Peer::sends(&[request])).await.unwrap() else {
-        panic!("not HTTP/2")
-    };
+    let Detected::Http1(mut io) = detect(Peer::sends(&[request])).await.unwrap() else { panic!("not HTTP/2") };
     let mut buffer = [0; 1024];
     let read = io.read(&mut buffer).await.unwrap();
     assert_eq!(&buffer[..read], request);
@@ -206,15 +173,10 @@ async fn one_read_gives_the_prefix_and_what_is_there_behind_it() {
 #[tokio::test]
 async fn an_error_behind_the_prefix_comes_after_it() {
     let peer = Peer::new([Step::Bytes(b"GET".to_vec()), Step::Reset]);
-    let Detected::Http1(mut io) = detect(peer).await.unwrap() else {
-        panic!("not HTTP/2")
-    };
+    let Detected::Http1(mut io) = detect(peer).await.unwrap() else { panic!("not HTTP/2") };
     let mut buffer = [0; 1024];
     assert_eq!(io.read(&mut buffer).await.unwrap(), 3);
-    assert_eq!(
-        io.read(&mut buffer).await.unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(io.read(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(io.read(&mut buffer).await.unwrap(), 0);
 }
 
@@ -224,10 +186,7 @@ async fn writes_pass_through_vectored_ones_too() {
     assert!(io.is_write_vectored());
     io.write_all(b"plain").await.unwrap();
     assert!(!io.get_ref().vectored);
-    let written = io
-        .write_vectored(&[IoSlice::new(b"two"), IoSlice::new(b"parts")])
-        .await
-        .unwrap();
+    let written = io.write_vectored(&[IoSlice::new(b"two"), IoSlice::new(b"parts")]).await.unwrap();
     assert_eq!(written, 8);
     assert!(io.get_ref().vectored);
     assert_eq!(io.get_ref().written, b"plain");

@@ -131,9 +131,7 @@ fn guards_of_many_threads_are_all_counted() {
         .map(|_| {
             let guards: Vec<Guard> = (0..100).map(|_| drain.watch().guard()).collect();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(async {
                     for guard in guards {
                         guard.signaled().await;
@@ -142,10 +140,7 @@ fn guards_of_many_threads_are_all_counted() {
             })
         })
         .collect();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     drain.start(Duration::from_secs(3600));
     assert_eq!(runtime.block_on(drain.finished()), 0);
     for worker in workers {

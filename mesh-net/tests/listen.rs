@@ -40,29 +40,19 @@ fn foreign(address: SocketAddr, reuse_port: bool) -> std::io::Result<Socket> {
 
 #[test]
 fn all_workers_get_the_port_that_was_chosen() {
-    let listeners = ListenOptions::default()
-        .bind(loopback(), workers(4))
-        .unwrap();
+    let listeners = ListenOptions::default().bind(loopback(), workers(4)).unwrap();
     let address = listeners.local_addr();
     assert_ne!(address.port(), 0);
     let sockets: Vec<TcpListener> = listeners.into_iter().collect();
     assert_eq!(sockets.len(), 4);
-    assert!(
-        sockets
-            .iter()
-            .all(|socket| socket.local_addr().unwrap() == address)
-    );
+    assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
 }
 
 #[test]
 fn a_connection_is_queued_at_exactly_one_worker_and_each_gets_some() {
-    let listeners = ListenOptions::default()
-        .bind(loopback(), workers(3))
-        .unwrap();
+    let listeners = ListenOptions::default().bind(loopback(), workers(3)).unwrap();
     let address = listeners.local_addr();
-    let clients: Vec<TcpStream> = (0..300)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
+    let clients: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
     let sockets: Vec<TcpListener> = listeners.into_iter().collect();
     let mut taken = [0; 3];
     for _ in &clients {
@@ -80,17 +70,10 @@ fn a_port_that_somebody_listens_on_is_an_error_that_names_it() {
         theirs.listen(1).unwrap();
         let address = theirs.local_addr().unwrap().as_socket().unwrap();
         for number in [1, 2] {
-            let error = ListenOptions::default()
-                .bind(address, workers(number))
-                .unwrap_err();
+            let error = ListenOptions::default().bind(address, workers(number)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
             assert_eq!(error.address(), address);
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("cannot listen on {address}: ")),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
         }
     }
 }
@@ -98,17 +81,9 @@ fn a_port_that_somebody_listens_on_is_an_error_that_names_it() {
 #[test]
 fn a_second_instance_is_refused() {
     for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
-        let ours = ListenOptions::default()
-            .bind(loopback(), workers(first))
-            .unwrap();
-        let error = ListenOptions::default()
-            .bind(ours.local_addr(), workers(second))
-            .unwrap_err();
-        assert_eq!(
-            error.kind(),
-            ErrorKind::AddrInUse,
-            "{first} and {second} workers"
-        );
+        let ours = ListenOptions::default().bind(loopback(), workers(first)).unwrap();
+        let error = ListenOptions::default().bind(ours.local_addr(), workers(second)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse, "{first} and {second} workers");
     }
 }
 
@@ -134,18 +109,14 @@ fn a_port_is_free_again_at_once_while_its_connections_are_in_time_wait() {
     // An address of its own: another test's socket could get the port in between.
     let loopback = "127.0.0.3:0".parse().unwrap();
     for number in [1, 2] {
-        let listeners = ListenOptions::default()
-            .bind(loopback, workers(number))
-            .unwrap();
+        let listeners = ListenOptions::default().bind(loopback, workers(number)).unwrap();
         let address = listeners.local_addr();
         let sockets: Vec<TcpListener> = listeners.into_iter().collect();
         let client = TcpStream::connect(address).unwrap();
         let (_, served) = accept_any(&sockets);
         // Closed by the server's side first, which is then the one in TIME_WAIT.
         drop((served, client, sockets));
-        ListenOptions::default()
-            .bind(address, workers(number))
-            .unwrap();
+        ListenOptions::default().bind(address, workers(number)).unwrap();
     }
 }
 
@@ -160,20 +131,11 @@ fn accepted_connections_inherit_the_options() {
     assert!(stream.nodelay().unwrap());
     let socket = SockRef::from(&stream);
     assert!(socket.keepalive().unwrap());
-    assert_eq!(
-        socket.tcp_keepalive_time().unwrap(),
-        Duration::from_secs(30)
-    );
-    assert_eq!(
-        socket.tcp_keepalive_interval().unwrap(),
-        Duration::from_secs(30)
-    );
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
 
     let stream = accepted(ListenOptions::default().keep_alive(Duration::from_millis(1)));
-    assert_eq!(
-        SockRef::from(&stream).tcp_keepalive_time().unwrap(),
-        Duration::from_secs(1)
-    );
+    assert_eq!(SockRef::from(&stream).tcp_keepalive_time().unwrap(), Duration::from_secs(1));
 
     let stream = accepted(ListenOptions::default().nodelay(false).keep_alive(None));
     assert!(!stream.nodelay().unwrap());
@@ -191,10 +153,7 @@ fn ipv6_leaves_ipv4_alone_unless_asked() {
     });
     assert!(both);
 
-    let listeners = ListenOptions::default()
-        .dual_stack(true)
-        .bind(any, workers(2))
-        .unwrap();
+    let listeners = ListenOptions::default().dual_stack(true).bind(any, workers(2)).unwrap();
     TcpStream::connect(("127.0.0.1", listeners.local_addr().port())).unwrap();
     TcpStream::connect(("::1", listeners.local_addr().port())).unwrap();
 }

@@ -19,10 +19,7 @@ async fn an_accept_loop_outlives_a_shortage_of_descriptors() {
         return inside().await;
     }
     let status = Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -n 64 && exec \"$0\" --exact an_accept_loop_outlives_a_shortage_of_descriptors",
-        ])
+        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact an_accept_loop_outlives_a_shortage_of_descriptors"])
         .arg(std::env::current_exe().unwrap())
         .env(INSIDE, "1")
         .status()
@@ -31,32 +28,19 @@ async fn an_accept_loop_outlives_a_shortage_of_descriptors() {
 }
 
 async fn inside() {
-    let listeners = ListenOptions::default()
-        .bind("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN)
-        .unwrap();
+    let listeners = ListenOptions::default().bind("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
     let drain = Drain::new();
-    let mut acceptor =
-        Acceptor::new(listeners.into_iter().next().unwrap(), &drain.watch()).unwrap();
-    let _clients = [
-        TcpStream::connect(acceptor.local_addr()).unwrap(),
-        TcpStream::connect(acceptor.local_addr()).unwrap(),
-    ];
+    let mut acceptor = Acceptor::new(listeners.into_iter().next().unwrap(), &drain.watch()).unwrap();
+    let _clients =
+        [TcpStream::connect(acceptor.local_addr()).unwrap(), TcpStream::connect(acceptor.local_addr()).unwrap()];
     let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(files.len() < 64);
-    assert!(
-        timeout(Duration::from_secs(60), acceptor.accept())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_secs(60), acceptor.accept()).await.is_err());
 
     files.truncate(files.len() - 1);
     let first = acceptor.accept().await.unwrap();
     assert!(first.is_some());
-    assert!(
-        timeout(Duration::from_secs(60), acceptor.accept())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_secs(60), acceptor.accept()).await.is_err());
 
     drop(first);
     assert!(acceptor.accept().await.unwrap().is_some());

@@ -17,10 +17,7 @@ async fn serve(mut accepted: Accepted) {
 }
 
 fn work(listener: std::net::TcpListener, drain: &Watch) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut acceptor = Acceptor::new(listener, drain).unwrap();
         let mut served = 0;
@@ -37,9 +34,7 @@ fn work(listener: std::net::TcpListener, drain: &Watch) -> usize {
 #[test]
 fn every_connection_of_every_worker_is_served_to_its_end() {
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let listeners = ListenOptions::default()
-        .bind(address, NonZeroUsize::new(2).unwrap())
-        .unwrap();
+    let listeners = ListenOptions::default().bind(address, NonZeroUsize::new(2).unwrap()).unwrap();
     let address = listeners.local_addr();
     let drain = Drain::new();
     let workers: Vec<_> = listeners
@@ -50,9 +45,7 @@ fn every_connection_of_every_worker_is_served_to_its_end() {
         })
         .collect();
 
-    let mut clients: Vec<TcpStream> = (0..100)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
+    let mut clients: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
     for client in &mut clients {
         let mut hello = [0; 5];
         client.read_exact(&mut hello).unwrap();
@@ -67,10 +60,7 @@ fn every_connection_of_every_worker_is_served_to_its_end() {
         client.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, " bye");
     }
-    let served: Vec<usize> = workers
-        .into_iter()
-        .map(|worker| worker.join().unwrap())
-        .collect();
+    let served: Vec<usize> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
     assert_eq!(served.iter().sum::<usize>(), 100);
     assert!(served.iter().all(|&served| served > 0), "{served:?}");
     assert_eq!(drain.live(), 0);

@@ -234,6 +234,24 @@ def cancel(client):
     equal(client.unary("WaitCancelled"), b"yes", "before any message")
 
 
+def held_open(client):
+    """A stream that is open while something happens: says `open`, and ends it when told."""
+    told = threading.Event()
+
+    def requests():
+        yield b"first"
+        told.wait(PATIENCE)
+        yield b"last"
+
+    call = client.bidi("Bidi", requests())
+    equal(next(call), b"echo first")
+    print("open", flush=True)
+    sys.stdin.readline()
+    told.set()
+    equal(list(call), [b"echo last"])
+    equal(call.code(), grpc.StatusCode.OK)
+
+
 def expect_ok(client):
     """One unary call has to succeed."""
     client.unary("Unary", b"x")
@@ -262,7 +280,8 @@ def limited(client):
 
 SCENARIOS = (
     unary, client_stream, server_stream, bidi, metadata, statuses, late_status, deadline, big,
-    concurrent, cancel, expect_ok, expect, limited,
+    concurrent, cancel, held_open,
+    expect_ok, expect, limited,
 )
 
 

@@ -2,9 +2,7 @@ use super::{
     answer::grpc_status,
     view::{GRPC_STATUS, grpc_code},
 };
-use crate::{
-    BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics,
-};
+use crate::{BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};

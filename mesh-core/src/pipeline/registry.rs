@@ -9,7 +9,12 @@ use crate::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::Any, collections::{BTreeMap, BTreeSet}, fmt, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 

@@ -161,8 +161,13 @@ pub struct StageFuture<P: Protocol>(State<P>);
 
 enum State<P: Protocol> {
     /// Dropped in this order: ends are told inside out.
-    Running { inner: BoxFuture<P>, guards: Guards },
-    Refused { rejection: Option<Rejection> },
+    Running {
+        inner: BoxFuture<P>,
+        guards: Guards,
+    },
+    Refused {
+        rejection: Option<Rejection>,
+    },
 }
 
 impl<P: Protocol> StageFuture<P> {

@@ -33,7 +33,7 @@ pub(crate) const VARIANTS: [Variant; 15] = [
     ("whole: service alone", || whole(Leaf)),
     ("whole: random, 3", || whole(balance_whole(Policy::Random, 3))),
     ("tower p2c, constant load, 3", || {
-        plain(p2c::Balance::new(ServiceList::new((0..3).map(|_| Constant::new(Leaf, 1)))))
+        plain(p2c::Balance::new(ServiceList::new::<u32>((0..3).map(|_| Constant::new(Leaf, 1)))))
     }),
     ("tower p2c, least request, 3", || plain(tower_least_request(3))),
     ("tower p2c, least request, 10,000", || plain(tower_least_request(10_000))),
@@ -82,7 +82,7 @@ fn balance_whole(policy: Policy, count: usize) -> Balance<Leaf> {
 
 fn tower_least_request(count: usize) -> impl Service<u32, Response = u32, Error = BoxError> + 'static {
     let services = (0..count).map(|_| PendingRequests::new(Leaf, CompleteOnResponse::default()));
-    p2c::Balance::new(ServiceList::new(services))
+    p2c::Balance::new(ServiceList::new::<u32>(services))
 }
 
 fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
@@ -95,11 +95,11 @@ fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
 }
 
 fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
-    Box::new(move |calls| (0..calls).for_each(|_| drop(black_box(once(&mut service, black_box(1))))))
+    Box::new(move |calls| (0..calls).for_each(|_| _ = black_box(once(&mut service, black_box(1)))))
 }
 
 fn cloned<S: Service<u32, Response = u32> + Clone + 'static>(service: S) -> Box<dyn FnMut(u64)> {
-    Box::new(move |calls| (0..calls).for_each(|_| drop(black_box(once(&mut service.clone(), black_box(1))))))
+    Box::new(move |calls| (0..calls).for_each(|_| _ = black_box(once(&mut service.clone(), black_box(1)))))
 }
 
 fn whole<S: Service<Asked, Response = Answer> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {

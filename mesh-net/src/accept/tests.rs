@@ -14,9 +14,7 @@ fn os(code: i32) -> io::Result<u32> {
 }
 
 /// A source that gives its script and is then silent.
-fn script(
-    results: impl IntoIterator<Item = io::Result<u32>>,
-) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<u32>> {
+fn script(results: impl IntoIterator<Item = io::Result<u32>>) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<u32>> {
     let mut results: VecDeque<_> = results.into_iter().collect();
     move |_| results.pop_front().map_or(Poll::Pending, Poll::Ready)
 }
@@ -24,16 +22,9 @@ fn script(
 #[tokio::test(start_paused = true)]
 async fn a_failed_connection_is_passed_over_at_once() {
     let drain = Drain::new();
-    let source = script([
-        os(libc::ECONNABORTED),
-        os(libc::EPROTO),
-        os(libc::EPERM),
-        Ok(7),
-    ]);
+    let source = script([os(libc::ECONNABORTED), os(libc::EPROTO), os(libc::EPERM), Ok(7)]);
     let start = Instant::now();
-    let got = next(source, &drain.watch(), &mut Pauses::default(), address())
-        .await
-        .unwrap();
+    let got = next(source, &drain.watch(), &mut Pauses::default(), address()).await.unwrap();
     assert_eq!(got, Some(7));
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -43,28 +34,13 @@ async fn a_shortage_pauses_twice_as_long_each_time_up_to_a_second_and_begins_ane
     let drain = Drain::new();
     let watch = drain.watch();
     let mut pauses = Pauses::default();
-    let mut source =
-        script(
-            (0..10)
-                .map(|_| os(libc::EMFILE))
-                .chain([Ok(1), os(libc::ENOMEM), Ok(2)]),
-        );
+    let mut source = script((0..10).map(|_| os(libc::EMFILE)).chain([Ok(1), os(libc::ENOMEM), Ok(2)]));
     let start = Instant::now();
-    assert_eq!(
-        next(&mut source, &watch, &mut pauses, address())
-            .await
-            .unwrap(),
-        Some(1)
-    );
+    assert_eq!(next(&mut source, &watch, &mut pauses, address()).await.unwrap(), Some(1));
     // 5 + 10 + 20 + … + 640 ms, then a second twice.
     assert_eq!(start.elapsed(), Duration::from_millis(5 * 255 + 2 * 1000));
     let start = Instant::now();
-    assert_eq!(
-        next(&mut source, &watch, &mut pauses, address())
-            .await
-            .unwrap(),
-        Some(2)
-    );
+    assert_eq!(next(&mut source, &watch, &mut pauses, address()).await.unwrap(), Some(2));
     assert_eq!(start.elapsed(), FIRST_PAUSE);
 }
 
@@ -86,14 +62,7 @@ async fn a_shortage_is_logged_once_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_socket_ends_the_loop() {
     let drain = Drain::new();
-    let error = next(
-        script([os(libc::EBADF)]),
-        &drain.watch(),
-        &mut Pauses::default(),
-        address(),
-    )
-    .await
-    .unwrap_err();
+    let error = next(script([os(libc::EBADF)]), &drain.watch(), &mut Pauses::default(), address()).await.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }
 
@@ -101,10 +70,7 @@ async fn a_broken_socket_ends_the_loop() {
 async fn a_drain_ends_waiting_and_pausing() {
     let drain = Drain::new();
     let watch = drain.watch();
-    for source in [
-        script(Vec::new()),
-        script((0..100).map(|_| os(libc::EMFILE)).collect::<Vec<_>>()),
-    ] {
+    for source in [script(Vec::new()), script((0..100).map(|_| os(libc::EMFILE)).collect::<Vec<_>>())] {
         let drain = Drain::new();
         let watch = drain.watch();
         let mut pauses = Pauses::default();
@@ -117,12 +83,7 @@ async fn a_drain_ends_waiting_and_pausing() {
     }
     // One that has started wins over connections that are ready.
     drain.start(Duration::ZERO);
-    assert_eq!(
-        next(script([Ok(1)]), &watch, &mut Pauses::default(), address())
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(next(script([Ok(1)]), &watch, &mut Pauses::default(), address()).await.unwrap(), None);
 }
 
 #[test]

@@ -120,12 +120,15 @@ impl Reachable {
 pub(super) struct ListenerService {
     newest: arc_swap::Cache<Arc<ArcSwap<ListenerConfig>>, Arc<ListenerConfig>>,
     /// The newest, under a count of this connection's own: workers do not share its cache line.
-    pinned: Arc<Arc<ListenerConfig>>,
+    pinned: Arc<Newest>,
 }
+
+/// A configuration that a connection and its requests hold.
+struct Newest(Arc<ListenerConfig>);
 
 impl ListenerService {
     pub(super) fn new(source: Arc<ArcSwap<ListenerConfig>>) -> Self {
-        let pinned = Arc::new(source.load_full());
+        let pinned = Arc::new(Newest(source.load_full()));
         Self { newest: arc_swap::Cache::new(source), pinned }
     }
 }
@@ -147,10 +150,10 @@ impl Service<Request> for ListenerService {
 
     fn call(&mut self, request: Request) -> Pinned {
         let newest = self.newest.load();
-        if !Arc::ptr_eq(newest, &self.pinned) {
-            self.pinned = Arc::new(newest.clone());
+        if !Arc::ptr_eq(newest, &self.pinned.0) {
+            self.pinned = Arc::new(Newest(newest.clone()));
         }
-        Pinned { inner: self.pinned.stage.stage().call(request), config: self.pinned.clone() }
+        Pinned { inner: self.pinned.0.stage.stage().call(request), config: self.pinned.clone() }
     }
 }
 
@@ -159,7 +162,7 @@ pin_project! {
     pub(super) struct Pinned {
         #[pin]
         inner: StageFuture<Http>,
-        config: Arc<Arc<ListenerConfig>>,
+        config: Arc<Newest>,
     }
 }
 
