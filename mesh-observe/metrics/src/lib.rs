@@ -64,7 +64,7 @@
 //! of a pipeline about 80 ns with Prometheus' recorder (370 instructions, 200 of them the recorder's), of which next to
 //! nothing is left without a recorder; a plain call 157 ns, of which two readings of the clock are 55; switched off
 //! 17 ns. `cargo bench -p mesh-metrics` measures it where you are. Prometheus' recorder allocates a block for some
-//! hundred samples. Memory: 3 KiB for a gate with up to some tens of series.
+//! hundred samples. Memory: 2 KiB for a gate with up to some tens of series.
 //!
 //! | feature | brings |
 //! | --- | --- |
