@@ -32,7 +32,9 @@ fn balance(endpoints: u16) -> (Balance<Service1, ResultsOnly>, Endpoints, Handle
 }
 
 /// The same, with every mock made, in the order of the handles.
-fn warm(endpoints: u16) -> (Balance<Service1, ResultsOnly>, Endpoints, Vec<Handle<u32, u32, BoxError>>) {
+type Warm = (Balance<Service1, ResultsOnly>, Endpoints, Vec<Handle<u32, u32, BoxError>>);
+
+fn warm(endpoints: u16) -> Warm {
     let (mut service, set, made) = balance(endpoints);
     (0..endpoints).for_each(|_| drop(service.call(0)));
     let handles = made.lock().unwrap().clone();

@@ -53,7 +53,7 @@
 //! | [`Spy`] | a gate that remembers how each request ended |
 //! | [`HeldClock`], [`HeldTimer`] | time that goes on when told |
 //! | [`alloc`] | allocations, counted |
-//! | [`line`], [`Line`] | a toy protocol that is not HTTP |
+//! | [`mod@line`], [`Line`] | a toy protocol that is not HTTP |
 //! | `Http`, `TestBody` (feature `http`) | messages of HTTP, and bodies that are scripted or fed by hand |
 
 pub mod alloc;
