@@ -1,38 +1,21 @@
 //! The targets that decide whether main is good.
 
-use crate::command::{cargo, output, run, target};
+use crate::command::{cargo, output, run};
 use crate::setup;
 use crate::step::{Outcome, Steps};
-
-/// Crates whose lock-free code has loom models.
-const LOOM: &[&str] = &["mesh-core", "mesh-rate-limit"];
 
 /// Every test of the workspace, and before it what the tests need.
 pub(crate) fn test(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
-    // One build serves unit, integration, example, interop and documentation tests alike: all
+    // One build serves unit, integration, example, interop and documentation tests and loom models alike: all
     // features are on, among them mesh-bin's `interop`.
     steps.run("tests", || run(&mut cargo(["test", "--workspace", "--all-features", "--no-fail-fast"])));
-    steps.run("loom models", loom);
 }
 
 /// The interop tests alone.
 pub(crate) fn interop(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
     steps.run("interop tests", || run(&mut cargo(["test", "--package", "mesh-bin", "--all-features", "--tests"])));
-}
-
-/// `--cfg loom` changes every crate below it, hence a target directory of its own.
-fn loom() -> Outcome {
-    let mut command = cargo(["test", "--release"]);
-    for package in LOOM {
-        command.args(["--package", package]);
-    }
-    command.args(["--test", "loom"]);
-    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    command.env("RUSTFLAGS", format!("{flags} --cfg loom").trim_start());
-    command.arg("--target-dir").arg(target().join("loom"));
-    run(&mut command)
 }
 
 /// Formatting and lints.
