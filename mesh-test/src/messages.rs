@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 /// The messages that the contract kit sends through a layer: what a request, an answer and an error look like, and how
 /// an answer is read to its end. Stock ones are [`Plain`], [`Line`] and, with the feature `http`,
-/// [`Http`](crate::Http); a layer that is written for one protocol brings its own.
+/// `Http`; a layer that is written for one protocol brings its own.
 pub trait Messages: Sized + 'static {
     /// What is asked.
     type Request: Send + 'static;

@@ -6,7 +6,7 @@ use std::{
     task::Poll,
 };
 
-/// Decides what a [`Mock`] does, and sees what is done to it.
+/// Decides what a [`Mock`](super::Mock) does, and sees what is done to it.
 pub struct Handle<R, Res, E>(pub(super) Arc<Shared<R, Res, E>>);
 
 impl<R, Res, E> Handle<R, Res, E> {
@@ -109,7 +109,7 @@ impl<R, Res, E> fmt::Debug for Handle<R, Res, E> {
     }
 }
 
-/// A call that a [`Mock`] was given. Dropped without an answer, it is never answered.
+/// A call that a [`Mock`](super::Mock) was given. Dropped without an answer, it is never answered.
 pub struct Call<R, Res, E> {
     pub(super) request: R,
     pub(super) instance: u64,
