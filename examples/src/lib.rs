@@ -10,7 +10,17 @@
 //! `cargo run -p mesh-examples --bin PROGRAM` runs one. The specs beside them are checked by a test; `stock.yaml` names
 //! every layer and every key that is built.
 
-/// The code in the project's README compiles.
+/// The code in the project's README compiles, and that in the READMEs of crates that cannot try it themselves.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    pub struct Project;
+    #[doc = include_str!("../../mesh-core/README.md")]
+    pub struct Core;
+    #[doc = include_str!("../../mesh-codec-http/README.md")]
+    pub struct CodecHttp;
+    #[doc = include_str!("../../mesh-proxy/README.md")]
+    pub struct Proxy;
+    #[doc = include_str!("../../mesh-bin/README.md")]
+    pub struct Bin;
+}
