@@ -2,7 +2,7 @@
 
 use crate::command::{cargo, output, run};
 use crate::setup;
-use crate::step::{Outcome, Steps};
+use crate::step::Steps;
 
 /// Every test of the workspace, and before it what the tests need.
 pub(crate) fn test(steps: &mut Steps) {

@@ -27,6 +27,13 @@ pub(crate) fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("no free port: {error}"))
 }
 
+/// Resident memory in KiB.
+pub(crate) struct Resident {
+    pub(crate) total: u64,
+    /// What the process has for itself; the rest are pages of the program and the libraries.
+    pub(crate) anonymous: u64,
+}
+
 /// The running program; killed when dropped.
 pub(crate) struct Program {
     child: Child,
@@ -69,14 +76,17 @@ impl Program {
         Ok(program)
     }
 
-    /// Resident memory in KiB.
-    pub(crate) fn resident(&self) -> Result<u64, String> {
+    /// Resident memory.
+    pub(crate) fn resident(&self) -> Result<Resident, String> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
-            .ok_or_else(|| format!("{path} has no VmRSS"))
+        let line = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+                .ok_or_else(|| format!("{path} has no {name}"))
+        };
+        Ok(Resident { total: line("VmRSS:")?, anonymous: line("RssAnon:")? })
     }
 
     /// Ends the program by SIGTERM and waits for its end.
