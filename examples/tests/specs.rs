@@ -73,6 +73,13 @@ fn the_specs_in_the_documents_are_good() {
 }
 
 #[test]
+fn the_readme_shows_the_tour() {
+    let tour = include_str!("../tour.yaml");
+    let (_comment, spec) = tour.split_once('\n').expect("a first line");
+    assert!(include_str!("../../README.md").contains(spec));
+}
+
+#[test]
 fn the_default_spec_is_a_part_of_stock() {
     let (default, stock) = (root(mesh_bin::DEFAULT_SPEC, "default.yaml"), stock());
     for section in ["listeners", "clusters"] {
