@@ -180,11 +180,21 @@ impl<M: Messages, T: 'static> Contract<M, T> {
         Self { step, ..self }
     }
 
-    /// Runs the checks.
+    /// Runs the checks, and prints which it had not enough to go on for.
     ///
     /// # Panics
     /// If one fails; all that fail are named, and each prints its reason.
     pub fn check(&self) {
+        let given = [
+            ("settled", self.settled.is_some()),
+            ("tight", self.tight.is_some()),
+            ("retune", self.retune.is_some()),
+            ("off", self.off.is_some()),
+            ("allocations", self.allocations.is_some()),
+        ];
+        for (what, _) in given.iter().filter(|(_, given)| !given) {
+            println!("not checked, since the contract does not say `{what}`: see the table of `mesh_test::contract`");
+        }
         let failed: Vec<String> = self.trials.iter().flat_map(|trial| trial(self)).collect();
         assert!(failed.is_empty(), "the contract is broken:\n  {}", failed.join("\n  "));
     }
