@@ -4,7 +4,7 @@ use mesh_proxy::{
     Engine, Plan,
     admin::{Admin, Metrics},
 };
-use std::{net::SocketAddr, process::ExitCode};
+use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -68,8 +68,8 @@ fn banner(engine: &Engine, admin: Option<SocketAddr>) -> String {
          Try:\n\
          \x20 curl -i http://{web}/                            one of three endpoints answers\n\
          \x20 curl -i --http2-prior-knowledge http://{web}/    the same over HTTP/2\n\
-         \x20 curl http://{admin}/metrics                      what it counts\n\
-         \x20 curl http://{admin}/config                       the spec it runs\n\n",
+         \x20 curl http://{admin}/metrics                        what it counts\n\
+         \x20 curl http://{admin}/config                         the spec it runs\n\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -81,7 +81,8 @@ fn log_to_stderr() {
         Ok(targets) => (targets, None),
         Err(error) => (Targets::new().with_default(tracing::Level::INFO), Some(error)),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
     if let Some(error) = fault {
         tracing::warn!(%error, text, "MESH_LOG is not understood; logging `info`");

@@ -10,7 +10,7 @@ use mesh_codec_http::Http;
 use mesh_core::{
     Address,
     pipeline::{CheckedPipeline, Place, Site},
-    spec::{Invalid, LayerSpec, Node, nearest},
+    spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -64,7 +64,7 @@ impl Plan {
     /// As [`Plan::check`], for a document that has faults of its own already.
     pub fn check_partly(document: &Document, layers: &Layers) -> (Option<Self>, Vec<Diagnostic>) {
         let (spec, mut faults) = Spec::read_all(&document.root);
-        let orphans = std::mem::take(&mut faults.1);
+        let orphans = std::mem::take(&mut faults.orphans);
         let mut checker = Checker { layers, faults, ids: HashMap::new() };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
         let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
@@ -72,7 +72,8 @@ impl Plan {
             checker.pipeline(&orphan.layers, &Site::new(orphan.place, &orphan.path), &orphan.path);
         }
         checker.references(&spec, &document.root);
-        let mut faults: Vec<Diagnostic> = checker.faults.0.iter().map(|invalid| document.diagnose(invalid)).collect();
+        let mut faults: Vec<Diagnostic> =
+            checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
         let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
         let plan = Self { spec, listeners, clusters, root: document.root.clone(), warnings };
@@ -122,13 +123,13 @@ impl Checker<'_> {
             let here = format!("{path}{}", layer.path);
             if let Some(there) = self.ids.insert(id.clone(), here) {
                 let invalid = Invalid::new(format!("`id: {id}` is used at {there} already"));
-                self.faults.0.push(invalid.at_position(layer.position).in_path(path));
+                self.faults.found.push(invalid.at_position(layer.position).in_path(path));
             }
         }
         match self.layers.http.check(layers, site) {
             Ok(checked) => checked,
             Err(faults) => {
-                self.faults.0.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
+                self.faults.found.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
                 CheckedPipeline::default()
             }
         }
@@ -161,6 +162,9 @@ impl Checker<'_> {
 
     fn references(&mut self, spec: &Spec, root: &Node) {
         self.binds(spec);
+        for (name, path) in std::mem::take(&mut self.faults.references) {
+            self.reference(&name, path, root);
+        }
         for listener in &spec.listeners {
             let mut names = BTreeMap::<&str, &RouteSpec>::new();
             for route in &listener.routes {
@@ -169,13 +173,10 @@ impl Checker<'_> {
                         "the route at line {} has the same name `{}`, or matches and does the same",
                         first.position.line, route.name
                     ));
-                    self.faults.0.push(invalid.at_position(route.position).in_path(&route.path));
+                    self.faults.found.push(invalid.at_position(route.position).in_path(&route.path));
                 }
-                if let ActionSpec::Cluster(name) = &route.action
-                    && root.get("clusters").and_then(|clusters| clusters.get(name)).is_none()
-                {
-                    let invalid = unknown_cluster(name, root);
-                    self.faults.0.push(invalid.at_position(name.position).in_path(format!("{}.cluster", route.path)));
+                if let ActionSpec::Cluster(name) = &route.action {
+                    self.reference(name, format!("{}.cluster", route.path), root);
                 }
             }
         }
@@ -185,8 +186,15 @@ impl Checker<'_> {
                 let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
                 let discovery = root.get("clusters").and_then(|clusters| clusters.get(&cluster.name)?.get("discovery"));
                 let invalid = discovery.map(|node| invalid.clone().at(node)).unwrap_or(invalid);
-                self.faults.0.push(invalid.in_path(format!("clusters.{}.discovery", cluster.name)));
+                self.faults.found.push(invalid.in_path(format!("clusters.{}.discovery", cluster.name)));
             }
+        }
+    }
+
+    /// The name of a cluster.
+    fn reference(&mut self, name: &Spanned<String>, path: String, root: &Node) {
+        if root.get("clusters").and_then(|clusters| clusters.get(name)).is_none() {
+            self.faults.found.push(unknown_cluster(name, root).at_position(name.position).in_path(path));
         }
     }
 
@@ -201,7 +209,7 @@ impl Checker<'_> {
             }
             if let Some(other) = taken.insert(bind.value, path.clone()) {
                 let invalid = Invalid::new(format!("{} is taken by {other} already", bind.value));
-                self.faults.0.push(invalid.at_position(bind.position).in_path(format!("{path}.bind")));
+                self.faults.found.push(invalid.at_position(bind.position).in_path(format!("{path}.bind")));
             }
         }
     }

@@ -54,7 +54,7 @@ fn the_layers_of_what_is_faulty_itself_are_told_too() {
     pipeline: [ metrisc ]
     routes:
       - match: { path: { perfix: / } }
-        cluster: a
+        cluster: b
         pipeline: [ { timeout: soon } ]
 clusters:
   a:
@@ -63,7 +63,7 @@ clusters:
 "#,
     );
     let lines: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-    assert_eq!(lines, ["3", "4", "6", "8", "11", "12"], "{faults:#?}");
+    assert_eq!(lines, ["3", "4", "6", "7", "8", "11", "12"], "{faults:#?}");
 }
 
 #[test]

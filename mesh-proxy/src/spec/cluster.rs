@@ -76,7 +76,7 @@ impl ClusterSpec {
         let settings: Settings = match node.deserialize() {
             Ok(settings) => settings,
             Err(invalid) => {
-                faults.0.push(invalid.in_path(&path));
+                faults.found.push(invalid.in_path(&path));
                 for (place, key) in [(Place::Cluster, "pipeline"), (Place::Endpoint, "endpoint_pipeline")] {
                     let path = format!("{path}.{key}");
                     let layers = faults.layers(node.get(key), &path);

@@ -81,7 +81,7 @@ impl ListenerSpec {
         let settings: Settings = match node.deserialize() {
             Ok(settings) => settings,
             Err(invalid) => {
-                faults.0.push(invalid.in_path(&path));
+                faults.found.push(invalid.in_path(&path));
                 // its pipeline and routes are told about all the same
                 let pipeline = format!("{path}.pipeline");
                 let layers = faults.layers(node.get("pipeline"), &pipeline);

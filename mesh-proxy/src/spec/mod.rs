@@ -70,7 +70,13 @@ struct Root {
 
 /// Gathers faults while a spec is read.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(pub(crate) Vec<Invalid>, pub(crate) Vec<Orphan>);
+pub(crate) struct Faults {
+    pub(crate) found: Vec<Invalid>,
+    /// The layers of what is faulty itself.
+    pub(crate) orphans: Vec<Orphan>,
+    /// The clusters that faulty routes name, with the path of the name.
+    pub(crate) references: Vec<(Spanned<String>, String)>,
+}
 
 /// The layers of a faulty listener, route or cluster: told about all the same.
 #[derive(Clone, Debug)]
@@ -83,7 +89,7 @@ pub(crate) struct Orphan {
 impl Faults {
     /// The value, or its fault noted under `path`.
     pub(crate) fn take<T>(&mut self, read: Result<T, Invalid>, path: &str) -> Option<T> {
-        read.map_err(|invalid| self.0.push(invalid.in_path(path))).ok()
+        read.map_err(|invalid| self.found.push(invalid.in_path(path))).ok()
     }
 
     /// A subtree as its type.
@@ -95,13 +101,13 @@ impl Faults {
     pub(crate) fn layers(&mut self, node: Option<&Node>, path: &str) -> Vec<LayerSpec> {
         let Some(node) = node else { return Vec::new() };
         let (layers, faults) = LayerSpec::read_list(node);
-        self.0.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
+        self.found.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
         layers
     }
 
     /// A list of layers that belongs to something faulty.
     pub(crate) fn orphan(&mut self, place: Place, layers: Vec<LayerSpec>, path: String) {
-        self.1.push(Orphan { place, path, layers });
+        self.orphans.push(Orphan { place, path, layers });
     }
 
     /// The entries of a mapping of names to objects.
@@ -111,7 +117,7 @@ impl Faults {
             Some((_, Value::Mapping(entries))) => entries,
             Some((node, _)) => {
                 let invalid = Invalid::new(format!("expected a mapping of names, found {}", node.describe()));
-                self.0.push(invalid.at(node).in_path(path));
+                self.found.push(invalid.at(node).in_path(path));
                 &[]
             }
         }
@@ -122,7 +128,7 @@ impl Spec {
     /// Reads a spec. What is good of it is given back together with all faults.
     pub fn read(root: &Node) -> (Self, Vec<Invalid>) {
         let (spec, faults) = Self::read_all(root);
-        (spec, faults.0)
+        (spec, faults.found)
     }
 
     /// As [`Spec::read`], with the layers of what is faulty.

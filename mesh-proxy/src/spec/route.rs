@@ -103,7 +103,7 @@ impl RouteSpec {
             }
             Some((list, _)) => {
                 let invalid = Invalid::new(format!("expected a list of routes, found {}", list.describe()));
-                faults.0.push(invalid.at(list).in_path(path));
+                faults.found.push(invalid.at(list).in_path(path));
                 Vec::new()
             }
         }
@@ -113,7 +113,7 @@ impl RouteSpec {
         let settings: Settings = match node.deserialize() {
             Ok(settings) => settings,
             Err(invalid) => {
-                faults.0.push(invalid.in_path(path));
+                faults.found.push(invalid.in_path(path));
                 let pipeline = format!("{path}.pipeline");
                 let layers = faults.layers(node.get("pipeline"), &pipeline);
                 faults.orphan(Place::Route, layers, pipeline);
@@ -130,16 +130,19 @@ impl RouteSpec {
             (Some(cluster), None) => faults.read(cluster, &format!("{path}.cluster")).map(ActionSpec::Cluster),
             (None, Some(respond)) => faults.read(respond, &format!("{path}.respond")).map(ActionSpec::Respond),
             (None, None) => {
-                faults.0.push(Invalid::new("a route needs `cluster` or `respond`").at(node).in_path(path));
+                faults.found.push(Invalid::new("a route needs `cluster` or `respond`").at(node).in_path(path));
                 None
             }
             (Some(_), Some(respond)) => {
                 let invalid = Invalid::new("a route has either `cluster` or `respond`, not both");
-                faults.0.push(invalid.at(respond).in_path(path));
+                faults.found.push(invalid.at(respond).in_path(path));
                 None
             }
         };
-        let (Some(matches), Some(action)) = (matches, action) else {
+        let (Some(matches), Some(action)) = (matches, action.clone()) else {
+            if let Some(ActionSpec::Cluster(cluster)) = action {
+                faults.references.push((cluster, format!("{path}.cluster")));
+            }
             faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
             return None;
         };
