@@ -89,6 +89,12 @@ where
     }
 }
 
+/// The outer half of [`governed`], for a stack that has leaves of its own: a balancer over [lifted](lift) services. One
+/// per request path, as there.
+pub fn answered<S>(service: S) -> Answered<S> {
+    Answered { inner: service, refused: None }
+}
+
 /// Outermost: a record of the call begins, and refusals become answers. The error is the service's own again.
 #[derive(Debug)]
 pub struct Answered<S> {

@@ -33,5 +33,5 @@ mod view;
 pub use answer::{answer, grpc_status, http_status};
 pub use attributes::{KNOWN_ATTRIBUTES, http_attribute};
 pub use body::{CallBody, GovernedBody};
-pub use governed::{Answered, AnsweredFuture, GovernedLayer, Lifted, LiftedFuture, governed, lift};
+pub use governed::{Answered, AnsweredFuture, GovernedLayer, Lifted, LiftedFuture, answered, governed, lift};
 pub use view::{deadline_from_grpc_timeout, host, is_grpc, parse_grpc_timeout};
