@@ -205,16 +205,16 @@ impl<S: Clone, M: Clone> Balance<S, M> {
             let Some(index) = self.pick(&context, &passed) else {
                 return State::refused(NoEndpoint::of(&self.table));
             };
-            let service = self.services.get(&self.table, index, &self.family.originals);
+            let table = &*self.table;
+            let service = self.services.get(table, index, &self.family.originals);
             match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
-                    let open = self.open(index, context);
-                    let service = self.services.get(&self.table, index, &self.family.originals);
+                    let open = open(table.endpoint(index), context);
                     return State::called(service.call(request), open, self.reach.clone());
                 }
                 Poll::Ready(Err(mut error)) => {
-                    self.services.discard(&self.table, index, &self.family.originals);
-                    self.open(index, context).end_error(&mut error);
+                    open(table.endpoint(index), context).end_error(&mut error);
+                    self.services.discard(table, index, &self.family.originals);
                     return State::failed(error);
                 }
                 // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
@@ -222,7 +222,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
                     let fresh = service.clone();
                     let taken = std::mem::replace(service, fresh);
                     if !passed.add(index) {
-                        let open = self.open(index, context);
+                        let open = open(table.endpoint(index), context);
                         return State::waiting(taken, request, open, self.reach.clone());
                     }
                 }
@@ -236,17 +236,17 @@ impl<S: Clone, M: Clone> Balance<S, M> {
             Draw::Random => fastrand::u64(..),
             Draw::Turn => self.family.turn.fetch_add(1, Relaxed),
         };
-        let avoid = |index: usize, endpoint: &Endpoint| context.tried(endpoint.id()) || passed.contains(index);
+        let avoid = |index: usize, endpoint: &Endpoint| passed.contains(index) || context.tried(endpoint.id());
         self.table.pick(draw, avoid)
     }
+}
 
-    /// Counts the pick.
-    fn open(&self, index: usize, context: Context) -> Open<Endpoint> {
-        let endpoint = self.table.endpoint(index).clone();
-        context.add_tried(endpoint.id());
-        let ticket = endpoint.pick();
-        Open::new(endpoint, ticket, context)
-    }
+/// Counts the pick.
+#[inline]
+fn open(endpoint: &Arc<Endpoint>, context: Context) -> Open<Endpoint> {
+    context.add_tried(endpoint.id());
+    let ticket = endpoint.pick();
+    Open::new(endpoint.clone(), ticket, context)
 }
 
 /// Endpoints that were not ready for the call at hand.

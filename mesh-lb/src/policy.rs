@@ -65,6 +65,7 @@ impl Choice {
         }
     }
 
+    #[inline]
     pub(crate) fn draws(&self) -> Draw {
         match self {
             Choice::Even(_) | Choice::Weighted(_) => Draw::Random,

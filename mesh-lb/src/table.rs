@@ -60,11 +60,13 @@ impl Table {
     }
 
     /// What a pick needs.
+    #[inline]
     pub(crate) fn draws(&self) -> Draw {
         self.choice.as_ref().map_or(Draw::Random, Choice::draws)
     }
 
     /// Picks an endpoint that is eligible: one that is not to be avoided while there is such a one, else any.
+    #[inline]
     pub(crate) fn pick(
         &self,
         mut draw: impl FnMut() -> u64,
