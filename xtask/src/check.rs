@@ -7,9 +7,11 @@ use crate::step::Steps;
 /// Every test of the workspace, and before it what the tests need.
 pub(crate) fn test(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
-    // One build serves unit, integration, example, interop and documentation tests and loom models alike: all
-    // features are on, among them mesh-bin's `interop`.
-    steps.run("tests", || run(&mut cargo(["test", "--workspace", "--all-features", "--no-fail-fast"])));
+    // One build serves unit, integration, example and interop tests and loom models alike: all features are on, among
+    // them mesh-bin's `interop`. Built first, so that the time of either is seen.
+    let tests = ["test", "--workspace", "--all-features"];
+    steps.run("build of the tests", || run(cargo(tests).arg("--no-run")));
+    steps.run("tests", || run(cargo(tests).arg("--no-fail-fast")));
 }
 
 /// The interop tests alone.
