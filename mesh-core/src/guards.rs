@@ -14,8 +14,8 @@ pub(crate) const ENDED: u32 = u32::MAX;
 
 /// Whoever gave out tickets: one watcher, or a whole run of gates. One virtual call per owner, not per gate.
 pub(crate) trait Owner: Send + Sync {
-    /// Tells the head to those that hear it, ends what ends here (the slot is marked [`ENDED`]).
-    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>);
+    /// Tells the head to those that hear it, and ends what ends here: the slot is marked [`ENDED`]. Whether any did.
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) -> bool;
     /// Ends these tickets. A watcher that panics is reported, the others hear their end all the same.
     fn finish(&self, slots: &[Slot], end: &End<'_>);
     /// Whether any ticket has a longest hold.
@@ -25,7 +25,7 @@ pub(crate) trait Owner: Send + Sync {
 }
 
 impl<W: Watch> Owner for W {
-    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) {
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) -> bool {
         let hears = self.hears();
         for (gate, ticket) in slots {
             if hears != Hears::End {
@@ -36,6 +36,7 @@ impl<W: Watch> Owner for W {
                 guarded(|| Name::NONE, || self.on_end(*ticket, end));
             }
         }
+        hears == Hears::Response
     }
 
     fn finish(&self, slots: &[Slot], end: &End<'_>) {
@@ -394,13 +395,15 @@ impl List {
         self.seen = Some(seen);
         let at = At::unread();
         let end = End::new(seen.verdict(Outcome::Success), &at, &self.context);
-        let mut first = 0;
+        let (mut first, mut ended) = (0, false);
         for (owner, count) in &self.owners {
             let next = first + *count as usize;
-            owner.respond(&mut self.tickets[first..next], head, &end);
+            ended |= owner.respond(&mut self.tickets[first..next], head, &end);
             first = next;
         }
-        self.forget_ended();
+        if ended {
+            self.forget_ended();
+        }
         for owner in (0..self.owners.len()).rev() {
             if self.owners[owner].0.has_longest_hold() {
                 let first = self.owners[..owner].iter().map(|(_, count)| *count as usize).sum();

@@ -150,10 +150,11 @@ impl<R: RequestView + 'static> Run<R> {
 }
 
 impl<R: 'static> Owner for Run<R> {
-    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) {
+    fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) -> bool {
         if !self.hears_heads {
-            return;
+            return false;
         }
+        let mut ended = false;
         for (index, ticket) in slots.iter_mut().rev() {
             let placed = &self.gates[*index as usize];
             if placed.hears != Hears::End {
@@ -161,9 +162,11 @@ impl<R: 'static> Owner for Run<R> {
             }
             if placed.hears == Hears::Response {
                 *index = ENDED;
+                ended = true;
                 guarded(|| placed.control.name, || placed.gate.on_end(*ticket, end));
             }
         }
+        ended
     }
 
     fn finish(&self, slots: &[Slot], end: &End<'_>) {
