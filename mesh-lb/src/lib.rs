@@ -55,7 +55,23 @@
 //! [`Balance`].
 //!
 //! # What it costs
-//! COSTS
+//! No lock and no allocation, the same number of instructions for three endpoints and ten thousand (`cargo bench -p
+//! mesh-lb --bench instructions`, callgrind; a service of 7 instructions that answers at once is included):
+//!
+//! | | instructions | allocations |
+//! | --- | ---: | ---: |
+//! | any policy, by weight or not, to the result | 280–289 | 0 |
+//! | to the end of a body, above the 188 of the message itself | 697 | 0 |
+//! | to the result, the balancer cloned for each call as axum does | 647 | 1 |
+//! | tower's `p2c::Balance`, least request, which cannot be cloned | 1,873–1,904 | 1 |
+//!
+//! A change of the set costs time in proportion to its endpoints, on the thread that drives the set. A call that finds
+//! its endpoint's service not ready, or no endpoint known yet, allocates one box and waits.
+//!
+//! # HTTP
+//! Each endpoint's service is lifted, and the whole answers refusals: `answered(balancer.layer(|endpoint| lift(..)))`
+//! with `lift` and `answered` of `mesh_core::http`; other layers stand between the two. It is then a service like any
+//! other, for an axum `Router` or under a tonic client.
 //!
 //! | feature | brings |
 //! | --- | --- |
