@@ -20,8 +20,7 @@
 mod arguments;
 mod run;
 
-use arguments::{Arguments, Command};
-use clap::Parser as _;
+use arguments::{Command, HELP};
 use mesh_proxy::{
     Layers, Plan, explain,
     read::{self, Diagnostic},
@@ -31,20 +30,38 @@ use std::{path::Path, process::ExitCode};
 /// The spec that runs without a file.
 pub const DEFAULT_SPEC: &str = include_str!("default.yaml");
 
+/// The exit code for arguments that are not understood.
+const WRONG_USAGE: u8 = 2;
+
 /// The whole program: reads the arguments, does what they say with these layers, gives the exit code.
 pub fn main(layers: Layers) -> ExitCode {
-    match Arguments::parse().command {
-        None => {
+    let command = match arguments::read(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("mesh: {error}\nTry `mesh --help`.");
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    match command {
+        Command::Help => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Command::Version => {
+            println!("mesh {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Command::Default => {
             let (document, faults) = read::read_partly(DEFAULT_SPEC, "the embedded spec", &environment);
             with_plan(plan(document, faults, &layers), |plan| run::run(plan, true))
         }
-        Some(Command::Run { config }) => with_plan(load(&config, &layers), |plan| run::run(plan, false)),
-        Some(Command::Check { file }) => with_plan(load(&file, &layers), |plan| {
+        Command::Run { config } => with_plan(load(&config, &layers), |plan| run::run(plan, false)),
+        Command::Check { file } => with_plan(load(&file, &layers), |plan| {
             print_all(plan.warnings(), "warning: ");
             println!("{}: good", file.display());
             ExitCode::SUCCESS
         }),
-        Some(Command::Explain { file }) => with_plan(load(&file, &layers), |plan| {
+        Command::Explain { file } => with_plan(load(&file, &layers), |plan| {
             print_all(plan.warnings(), "warning: ");
             print!("{}", explain(&plan));
             ExitCode::SUCCESS
