@@ -2,7 +2,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{fmt, time::Duration};
 
 /// How often samples of histograms are put into their buckets. Until then each is kept by itself.
-const UPKEEP: Duration = Duration::from_millis(250);
+const UPKEEP: Duration = Duration::from_millis(100);
 
 /// What the process counts, in the text format of Prometheus.
 #[derive(Clone)]
