@@ -37,6 +37,7 @@ mod json;
 mod layer;
 mod node;
 mod place;
+mod shorthand;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -46,3 +47,4 @@ pub use self::invalid::{Invalid, nearest};
 pub use self::layer::LayerSpec;
 pub use self::node::{Key, Node, Position, Value};
 pub use self::place::Spanned;
+pub use self::shorthand::shorthand;

@@ -1,13 +1,10 @@
 //! Reading the settings, and the registration for pipelines (feature `config`).
 
 use crate::{RateLimit, RateLimitSettings, layer::NAME};
-use mesh_core::{Protocol, Registry, pipeline::Validate, units::Rate};
+use mesh_core::{Protocol, Registry, pipeline::Validate, spec::shorthand, units::Rate};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
-};
-use std::{borrow::Cow, fmt, num::NonZeroU32, sync::Arc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Cow, num::NonZeroU32, sync::Arc};
 
 /// Registers `rate_limit`. Over a reload the limit that stood there goes on, retuned and not refilled.
 pub fn register<P: Protocol>(registry: &mut Registry<P>) {
@@ -39,6 +36,12 @@ struct Mapping {
     burst: Option<NonZeroU32>,
 }
 
+impl From<Mapping> for RateLimitSettings {
+    fn from(mapping: Mapping) -> Self {
+        RateLimitSettings { rate: mapping.rate, burst: mapping.burst }
+    }
+}
+
 /// The mapping form, with the default filled in.
 impl Serialize for RateLimitSettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -49,38 +52,9 @@ impl Serialize for RateLimitSettings {
 /// A mapping, or the rate alone.
 impl<'de> Deserialize<'de> for RateLimitSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = RateLimitSettings;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a rate such as `100/s`, or a mapping with `rate`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                text.parse().map(RateLimitSettings::new).map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let Mapping { rate, burst } = Mapping::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(RateLimitSettings { rate, burst })
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        shorthand::<Self, Mapping, _, _>(deserializer, "a rate such as `100/s`, or a mapping with `rate`", |text| {
+            text.parse().map(Self::new)
+        })
     }
 }
 

@@ -7,15 +7,12 @@ use crate::{
 use mesh_core::{
     Protocol, Registry,
     pipeline::{Made, Shape, Site, State, Validate, layer},
-    spec::Invalid,
+    spec::{Invalid, shorthand},
     units::{duration, parse_duration},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
-};
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// Registers `timeout`. Over a reload the layer that stood there goes on with the new settings; calls under way keep
 /// the limits they began with.
@@ -59,6 +56,12 @@ struct Mapping {
     response: Option<Duration>,
 }
 
+impl From<Mapping> for TimeoutSettings {
+    fn from(mapping: Mapping) -> Self {
+        TimeoutSettings { response: mapping.response }
+    }
+}
+
 /// The mapping form.
 impl Serialize for TimeoutSettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -69,38 +72,11 @@ impl Serialize for TimeoutSettings {
 /// A mapping, or the time for the response alone.
 impl<'de> Deserialize<'de> for TimeoutSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = TimeoutSettings;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration such as `2s`, or a mapping with `response`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                parse_duration(text).map(TimeoutSettings::response).map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let Mapping { response } = Mapping::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(TimeoutSettings { response })
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        shorthand::<Self, Mapping, _, _>(
+            deserializer,
+            "a duration such as `2s`, or a mapping with `response`",
+            |text| parse_duration(text).map(Self::response),
+        )
     }
 }
 
