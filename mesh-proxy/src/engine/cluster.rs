@@ -14,7 +14,7 @@ use mesh_core::{
     time,
 };
 use mesh_discovery::DiscoverySettings;
-use mesh_lb::Balance;
+use mesh_lb::BalanceLayer;
 use std::{
     collections::HashMap,
     future::Future,
@@ -23,6 +23,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tower_layer::Layer as _;
 use tower_service::Service;
 
 /// A running cluster.
@@ -62,14 +63,16 @@ impl Cluster {
         // made where the set is driven, before a worker sees the endpoint
         let observes = endpoint_stages.clone().map(|stages| endpoints.subscribe(move |set| stages.observe(set)));
         let stage = {
-            let (set, policy, stages) = (endpoints.clone(), spec.load_balancer, endpoint_stages.clone());
+            // one layer for all workers: the table of the endpoints is built once for each change
+            let balance = BalanceLayer::new(endpoints.clone(), spec.load_balancer);
+            let stages = endpoint_stages.clone();
             StageHandle::new(move || {
                 let (stages, options) = (stages.clone(), options.clone());
                 let make = move |endpoint: &Arc<Endpoint>| match &stages {
                     None => EndpointCall::Direct(Upstream::new(endpoint, options.clone())),
                     Some(stages) => EndpointCall::Stage(stages.stage(endpoint)),
                 };
-                pipeline.apply(Stage::new(Balance::new(set.clone(), policy, make)))
+                pipeline.apply(Stage::new(balance.layer(make)))
             })
         };
         let discovery = spec.discovery.clone();
