@@ -1,4 +1,4 @@
-use crate::{End, Side, Ticket, Watch};
+use crate::{End, Nanos, Side, Ticket, Watch, time};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -148,33 +148,67 @@ impl HealthFlag {
 }
 
 /// The health of an endpoint: written by breakers, ejection and checks, read by balancers.
+///
+/// A reason may have an end, so that nobody needs a timer to take it back: an open breaker says until when, and the
+/// first request after that is its trial.
 #[derive(Debug, Default)]
 pub struct Health {
     flags: AtomicU32,
+    /// When each reason ends, in nanoseconds; of those that are set.
+    ends: [AtomicU64; HealthFlag::ALL.len()],
 }
 
 impl Health {
-    /// Whether nothing speaks against it. One load.
+    /// Whether nothing speaks against it at this moment. One load; a reason that has an end costs a reading of the
+    /// clock.
+    #[inline]
     pub fn is_eligible(&self) -> bool {
-        self.flags.load(Acquire) == 0
+        let flags = self.flags.load(Acquire);
+        flags == 0 || self.is_over(flags)
     }
 
-    /// Whether this reason is set.
+    #[cold]
+    fn is_over(&self, flags: u32) -> bool {
+        let now = time::now().as_nanos();
+        HealthFlag::ALL.into_iter().all(|flag| flags & flag as u32 == 0 || self.end(flag).load(Relaxed) <= now)
+    }
+
+    /// Whether this reason holds at this moment.
     pub fn has(&self, flag: HealthFlag) -> bool {
-        self.flags.load(Acquire) & flag as u32 != 0
+        self.flags.load(Acquire) & flag as u32 != 0 && self.end(flag).load(Relaxed) > time::now().as_nanos()
     }
 
-    /// Sets or clears a reason; whether that changed anything.
+    /// Sets a reason until it is taken back, or takes it back; whether it was not set, or was.
     pub fn set(&self, flag: HealthFlag, on: bool) -> bool {
+        if on { self.set_until(flag, Nanos::from_nanos(u64::MAX)) } else { self.mark(flag, false) }
+    }
+
+    /// Sets a reason until this moment; it may be moved. Whether it was not set before: one that is over counts as
+    /// set until it is taken back.
+    pub fn set_until(&self, flag: HealthFlag, until: Nanos) -> bool {
+        self.end(flag).store(until.as_nanos(), Relaxed);
+        self.mark(flag, true)
+    }
+
+    /// When this reason ends; `None` where it does not hold, or has no end.
+    pub fn until(&self, flag: HealthFlag) -> Option<Nanos> {
+        let end = self.end(flag).load(Relaxed);
+        (self.has(flag) && end != u64::MAX).then_some(Nanos::from_nanos(end))
+    }
+
+    /// The reasons that hold at this moment.
+    pub fn reasons(&self) -> impl Iterator<Item = HealthFlag> {
+        HealthFlag::ALL.into_iter().filter(|flag| self.has(*flag))
+    }
+
+    fn mark(&self, flag: HealthFlag, on: bool) -> bool {
         let bit = flag as u32;
         let before = if on { self.flags.fetch_or(bit, AcqRel) } else { self.flags.fetch_and(!bit, AcqRel) };
         (before & bit != 0) != on
     }
 
-    /// The reasons that are set.
-    pub fn reasons(&self) -> impl Iterator<Item = HealthFlag> {
-        let flags = self.flags.load(Acquire);
-        HealthFlag::ALL.into_iter().filter(move |flag| flags & *flag as u32 != 0)
+    fn end(&self, flag: HealthFlag) -> &AtomicU64 {
+        &self.ends[(flag as u32).trailing_zeros() as usize]
     }
 }
 
@@ -305,5 +339,19 @@ mod tests {
         health.set(HealthFlag::Ejected, false);
         assert!(!health.is_eligible());
         assert!(health.set(HealthFlag::CircuitOpen, false) && health.is_eligible());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_with_an_end_is_over_by_itself() {
+        let health = Health::default();
+        let soon = time::now().plus(std::time::Duration::from_secs(5));
+        assert!(health.set_until(HealthFlag::CircuitOpen, soon));
+        assert!(!health.is_eligible() && health.has(HealthFlag::CircuitOpen));
+        assert_eq!(health.until(HealthFlag::CircuitOpen), Some(soon));
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        assert!(health.is_eligible() && health.reasons().next().is_none());
+        assert_eq!(health.until(HealthFlag::CircuitOpen), None);
+        health.set(HealthFlag::CheckFailed, true);
+        assert!(!health.is_eligible() && health.until(HealthFlag::CheckFailed).is_none());
     }
 }

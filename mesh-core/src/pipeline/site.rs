@@ -1,4 +1,4 @@
-use crate::{Nanos, Protocol, Stage, time};
+use crate::{Endpoint, Nanos, Protocol, Stage, time};
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 /// Which pipeline a layer stands in.
@@ -44,12 +44,13 @@ pub struct Site<P: Protocol> {
     labels: Arc<[(&'static str, String)]>,
     cluster: Option<Arc<FindCluster<P>>>,
     spawn: Option<Arc<dyn Spawn>>,
+    endpoint: Option<Arc<Endpoint>>,
 }
 
 impl<P: Protocol> Site<P> {
     /// A site with a path that stays the same over reloads: `listeners.web`, `clusters.orders`.
     pub fn new(place: Place, path: &str) -> Self {
-        Self { place, path: path.into(), labels: Arc::new([]), cluster: None, spawn: None }
+        Self { place, path: path.into(), labels: Arc::new([]), cluster: None, spawn: None, endpoint: None }
     }
 
     /// A stack of one's own, without an engine around it.
@@ -78,6 +79,12 @@ impl<P: Protocol> Site<P> {
         Self { spawn: Some(spawn), ..self }
     }
 
+    /// With the endpoint whose pipeline this is, and its address as a label.
+    pub fn with_endpoint(self, endpoint: Arc<Endpoint>) -> Self {
+        let labelled = self.with_label("endpoint", endpoint.address().to_string());
+        Self { endpoint: Some(endpoint), ..labelled }
+    }
+
     /// Which pipeline this is.
     pub fn place(&self) -> Place {
         self.place
@@ -91,6 +98,12 @@ impl<P: Protocol> Site<P> {
     /// The labels of the stage, for metrics that are registered once: `listener`, `route`, `cluster`, `endpoint`.
     pub fn labels(&self) -> &[(&'static str, String)] {
         &self.labels
+    }
+
+    /// The endpoint whose pipeline this is: its health is to be written by what judges it. `None` elsewhere, and while
+    /// settings are only looked at.
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
     }
 
     /// The cluster of this name, to send a request to instead (a fallback). `None` where there is no such cluster.
@@ -141,6 +154,7 @@ impl<P: Protocol> Clone for Site<P> {
             labels: self.labels.clone(),
             cluster: self.cluster.clone(),
             spawn: self.spawn.clone(),
+            endpoint: self.endpoint.clone(),
         }
     }
 }

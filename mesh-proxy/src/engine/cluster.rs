@@ -149,7 +149,7 @@ impl EndpointStages {
     }
 
     fn make(&self, endpoint: &Arc<Endpoint>) -> Made {
-        let site = self.site.clone().with_label("endpoint", endpoint.address().to_string());
+        let site = self.site.clone().with_endpoint(endpoint.clone());
         let (nothing, mut states) = (States::new(), States::new());
         let previous = self.inherited.get(&endpoint.id()).map_or(&nothing, |states| states);
         let pipeline = self.pipeline.make(&site, previous, &mut states);

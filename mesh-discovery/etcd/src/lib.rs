@@ -1,0 +1,1 @@
+//! Endpoints by etcd: a watched prefix, and registration under a lease.

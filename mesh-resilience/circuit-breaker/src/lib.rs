@@ -1,0 +1,1 @@
+//! Circuit breaking as a tower layer, judged at the end of the body.

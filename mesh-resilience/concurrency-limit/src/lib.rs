@@ -1,0 +1,1 @@
+//! Concurrency limits as a tower layer: permits held to the response or to the end of the body.

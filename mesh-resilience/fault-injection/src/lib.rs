@@ -1,0 +1,1 @@
+//! Fault injection as a tower layer: delays, aborts and resets at exact rates.

@@ -1,0 +1,1 @@
+//! Retries as a tower layer: budget, backoff, replayed bodies, another endpoint.
