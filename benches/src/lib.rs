@@ -116,8 +116,8 @@ where
     assert!(matches!(ready, Poll::Ready(Ok(()))), "the services here are always ready");
     let context = Context::begin(Nanos::from_nanos(1), None);
     context.end_request_on_arrival();
-    let future = service.call(Request::new(CallBody::new(context, ())));
-    let Poll::Ready(Ok(mut response)) = pin!(future).poll(&mut cx) else { panic!("it answers at once") };
+    let mut future = pin!(service.call(Request::new(CallBody::new(context, ()))));
+    let Poll::Ready(Ok(mut response)) = future.as_mut().poll(&mut cx) else { panic!("it answers at once") };
     while let Poll::Ready(Some(frame)) = Pin::new(response.body_mut()).poll_frame(&mut cx) {
         drop(black_box(frame));
     }
@@ -128,8 +128,8 @@ where
 pub fn call_tiny<S: Service<u32, Response = u32, Error = BoxError>>(service: &mut S) {
     let mut cx = Cx::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
-    let future = service.call(1);
-    assert!(black_box(pin!(future).poll(&mut cx)).is_ready());
+    let mut future = pin!(service.call(1));
+    assert!(black_box(future.as_mut().poll(&mut cx)).is_ready());
 }
 
 /// Answers a number with itself.

@@ -267,6 +267,7 @@ impl Context {
 }
 
 impl Clone for Context {
+    #[inline]
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -274,21 +275,29 @@ impl Clone for Context {
 
 impl Drop for Context {
     /// The last handle gives the record back.
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut record) = self.0.take() else { return };
-        // a plain load: `get_mut` alone locks the count of weak handles first
-        if Arc::strong_count(&record) > 1 {
-            return;
+        if self.0.is_some() {
+            give_back(self.0.take());
         }
-        if let Some(unshared) = Arc::get_mut(&mut record) {
-            *unshared = Record::default();
-            let _ = FREE.try_with(|free| {
-                let mut free = free.borrow_mut();
-                if free.len() < KEPT {
-                    free.push(record);
-                }
-            });
-        }
+    }
+}
+
+#[inline(never)]
+fn give_back(record: Option<Arc<Record>>) {
+    let Some(mut record) = record else { return };
+    // a plain load: `get_mut` alone locks the count of weak handles first
+    if Arc::strong_count(&record) > 1 {
+        return;
+    }
+    if let Some(unshared) = Arc::get_mut(&mut record) {
+        *unshared = Record::default();
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < KEPT {
+                free.push(record);
+            }
+        });
     }
 }
 

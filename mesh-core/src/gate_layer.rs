@@ -1,189 +1,18 @@
 use crate::{
-    At, Context, End, Gate, Governed, Hears, Name, Outcome, Refusal, Rejection, RequestView, Side, Ticket, Verdict,
-    Watch,
-    guards::{Seen, ends_if_it_panics, guarded, mark_shadows},
-    run::GateControl,
+    At, Gate, Governed, Head, Name, Open, Reach, Record, Refusal, Rejection, ResultsOnly, Watch, Whole,
+    guards::mark_shadows, run::GateControl,
 };
 use pin_project_lite::pin_project;
 use std::{
     fmt,
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context as Cx, Poll, ready},
+    task::{Context as Cx, Poll},
 };
 use tower_layer::Layer;
 use tower_service::Service;
-
-/// How far a layer follows a call: [`Whole`], [`ResultsOnly`], or a function that judges a response.
-#[diagnostic::on_unimplemented(
-    message = "a call with request `{R}` and response `{Res}` cannot be followed to the end of its body",
-    note = "HTTP: wrap the layers in `mesh_core::http::governed(..)`",
-    note = "any other response: say `.results_only()` or `.judge(|response: &Response| ..)` on the layer"
-)]
-pub trait Reach<R, Res>: Clone {
-    /// The record of a request; [`Context::none`] where it carries none.
-    fn context<'a>(&self, request: &'a R) -> &'a Context;
-    /// A response whose body can be watched; `None` for any other.
-    fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
-    where
-        Res: 'a;
-    /// Tells a response: the head to those who hear it. A ticket that stays open is left with the response.
-    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res);
-}
-
-/// To the end of the body: needs a request with a context and a response that is [`Governed`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Whole;
-
-/// `Ok` is a success, the head is not looked at: any request, any response.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ResultsOnly;
-
-static NO_CONTEXT: Context = Context::none();
-
-impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
-    fn context<'a>(&self, request: &'a R) -> &'a Context {
-        request.context()
-    }
-
-    fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
-    where
-        Res: 'a,
-    {
-        Some(response)
-    }
-
-    #[inline]
-    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
-        open.respond(response);
-    }
-}
-
-impl<R, Res> Reach<R, Res> for ResultsOnly {
-    fn context<'a>(&self, _: &'a R) -> &'a Context {
-        &NO_CONTEXT
-    }
-
-    fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>
-    where
-        Res: 'a,
-    {
-        None
-    }
-
-    #[inline]
-    fn respond<W: Watch>(&self, open: &mut Open<W>, _: &mut Res) {
-        open.end(Verdict::without_answer(Outcome::Success, Side::Upstream));
-    }
-}
-
-impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
-    fn context<'a>(&self, _: &'a R) -> &'a Context {
-        &NO_CONTEXT
-    }
-
-    fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>
-    where
-        Res: 'a,
-    {
-        None
-    }
-
-    #[inline]
-    fn respond<W: Watch>(&self, open: &mut Open<W>, response: &mut Res) {
-        open.end(Verdict::without_answer(self(response), Side::Upstream));
-    }
-}
-
-/// An open ticket of a watcher that is known by type. It ends exactly once: told, left with a response, or dropped.
-///
-/// Layers made by [`GateLayer`] need none of this. It is for services that give out tickets of their own: a balancer
-/// opens one per pick.
-pub struct Open<W: Watch> {
-    /// `None` once it has ended or been left with the response.
-    watch: Option<Arc<W>>,
-    ticket: Ticket,
-    context: Context,
-}
-
-impl<W: Watch> Open<W> {
-    /// Opens a ticket for the request that `context` belongs to.
-    pub fn new(watch: Arc<W>, ticket: Ticket, context: Context) -> Self {
-        Self { watch: Some(watch), ticket, context }
-    }
-
-    /// Who will hear of it.
-    pub fn watch(&self) -> Option<&Arc<W>> {
-        self.watch.as_ref()
-    }
-
-    /// At a response whose body can be watched: tells the head to those who hear it, and leaves the ticket with the
-    /// response if it is to hear the end of the body. Of a ticket that is not open any more nothing is told.
-    #[inline]
-    pub fn respond<Res: Governed>(&mut self, response: &mut Res) {
-        let Some(watch) = self.watch.take() else { return };
-        let hears = watch.hears();
-        if hears != Hears::End {
-            guarded(|| Name::NONE, || watch.on_response(&mut self.ticket, response.head()));
-        }
-        if hears == Hears::Response {
-            return self.tell(&watch, Seen::of(response.head()).verdict(Outcome::Success));
-        }
-        if !response.guards().has_seen() {
-            let seen = Seen::of(response.head());
-            response.guards().see(seen);
-        }
-        response.guards().open(watch, self.ticket, &self.context);
-    }
-
-    /// Ends it.
-    #[inline]
-    pub fn end(&mut self, verdict: Verdict) {
-        if let Some(watch) = self.watch.take() {
-            self.tell(&watch, verdict);
-        }
-    }
-
-    /// Ends it with an error. A refusal is a head first.
-    pub fn end_error<E: Refusal>(&mut self, error: &mut E) {
-        let Some(watch) = self.watch.take() else { return };
-        if let Some(rejection) = error.rejection_mut()
-            && watch.hears() != Hears::End
-        {
-            guarded(|| Name::NONE, || watch.on_response(&mut self.ticket, rejection));
-        }
-        let at = At::unread();
-        // a refusal may also be there behind sources that cannot be written to
-        let end = match error.rejection() {
-            Some(rejection) => End::refused(rejection, &at, &self.context),
-            None => End::new(error.verdict(), &at, &self.context),
-        };
-        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
-    }
-
-    #[inline]
-    fn tell(&self, watch: &W, verdict: Verdict) {
-        let at = At::unread();
-        let end = End::new(verdict, &at, &self.context);
-        guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
-    }
-
-    /// Dropped without a word.
-    #[cold]
-    fn abandon(&self, watch: &W) {
-        self.tell(watch, Verdict::of_drop());
-    }
-}
-
-impl<W: Watch> Drop for Open<W> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            self.abandon(&watch);
-        }
-    }
-}
 
 /// Any gate as a tower layer. Its state is shared by every clone and every service it makes.
 ///
@@ -293,65 +122,63 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = GatedFuture<S::Future, R, G, M>;
+    type Future = GatedFuture<S::Future, R, G, M, M::Record>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let (ticket, shadowed) = match self.gate.admit(&mut request, &At::unread()) {
-            Ok(ticket) => (ticket, None),
-            Err(rejection) => match self.control.refuse(rejection) {
-                Ok(()) => (None, Some(self.control.name())),
-                Err(rejection) => return GatedFuture::refused(rejection),
-            },
-        };
-        let follow = match ticket {
-            Some(ticket) => {
-                let open = Open::new(self.gate.clone(), ticket, self.reach.context(&request).clone());
-                Some(Follow { open: Some(open), shadowed, reach: self.reach.clone() })
+        let fate = match self.gate.admit(&mut request, &At::unread()) {
+            Ok(None) => Fate::Admitted { open: Open::none() },
+            Ok(Some(ticket)) => {
+                Fate::Admitted { open: Open::new(self.gate.clone(), ticket, self.reach.record(&request)) }
             }
-            None if shadowed.is_none() => None,
-            None => Some(Follow { open: None, shadowed, reach: self.reach.clone() }),
+            Err(rejection) => self.control.fate(rejection),
         };
-        let inner = self.inner.call(request);
-        GatedFuture { state: State::Running { inner, follow }, request: std::marker::PhantomData }
+        let inner = match fate {
+            Fate::Refused { .. } => None,
+            _ => Some(self.inner.call(request)),
+        };
+        GatedFuture { inner, fate, reach: self.reach.clone(), request: PhantomData }
     }
 }
 
-struct Follow<G: Watch, M> {
-    open: Option<Open<G>>,
-    /// The name of the layer if it would have refused.
-    shadowed: Option<Name>,
-    reach: M,
+/// What the gate said.
+enum Fate<G: Watch, C: Record> {
+    /// Yes; with an open ticket if it wants to hear more.
+    Admitted { open: Open<G, C> },
+    /// No, but the layer is a shadow: the answer will say so.
+    Shadowed { layer: Name },
+    /// No.
+    Refused { rejection: Option<Rejection> },
+}
+
+impl GateControl {
+    #[cold]
+    #[inline(never)]
+    fn fate<G: Watch, C: Record>(&self, rejection: Rejection) -> Fate<G, C> {
+        match self.refuse(rejection) {
+            Ok(()) => Fate::Shadowed { layer: self.name() },
+            Err(rejection) => Fate::Refused { rejection: Some(rejection) },
+        }
+    }
 }
 
 pin_project! {
     /// The response future of [`Gated`]. Dropping it ends the ticket.
-    pub struct GatedFuture<F, R, G: Watch, M> {
+    pub struct GatedFuture<F, R, G: Watch, M, C: Record> {
+        // `None` where the call was refused. Dropped before the ticket: ends are told inside out
         #[pin]
-        state: State<F, G, M>,
-        request: std::marker::PhantomData<fn(R)>,
+        inner: Option<F>,
+        fate: Fate<G, C>,
+        reach: M,
+        request: PhantomData<fn(R)>,
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<F, G: Watch, M> {
-        // dropped in this order: ends are told inside out
-        Running { #[pin] inner: F, follow: Option<Follow<G, M>> },
-        Refused { rejection: Option<Rejection> },
-    }
-}
-
-impl<F, R, G: Watch, M> GatedFuture<F, R, G, M> {
-    fn refused(rejection: Rejection) -> Self {
-        Self { state: State::Refused { rejection: Some(rejection) }, request: std::marker::PhantomData }
-    }
-}
-
-impl<F, R, Res, E, G, M> Future for GatedFuture<F, R, G, M>
+impl<F, R, Res, E, G, M> Future for GatedFuture<F, R, G, M, M::Record>
 where
     F: Future<Output = Result<Res, E>>,
     E: Refusal,
@@ -360,44 +187,61 @@ where
 {
     type Output = Result<Res, E>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            // nobody listens: the poll is forwarded as it is, since wrapping the result anew copies the response
-            StateProj::Running { follow: None, inner } => inner.poll(cx),
-            StateProj::Running { follow, inner } => {
-                let mut result = ready!(ends_if_it_panics(follow, || inner.poll(cx)));
-                if let Some(follow) = follow {
-                    follow.told(&mut result);
-                }
-                Poll::Ready(result)
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            let refused = match this.fate {
+                Fate::Refused { rejection } => rejection.take(),
+                _ => None,
+            };
+            return Poll::Ready(Err(refused.expect("not polled after completion").into()));
+        };
+        // told in place: wrapping the result anew would copy the response
+        let mut poll = this.fate.ends_if_it_panics(|| inner.poll(cx));
+        if let Poll::Ready(result) = &mut poll {
+            match this.fate {
+                Fate::Admitted { open } if !open.is_open() => {}
+                Fate::Admitted { open } => match result {
+                    Ok(response) => this.reach.respond(open, response),
+                    Err(error) => open.end_error(error),
+                },
+                Fate::Shadowed { layer } => mark::<R, Res, E>(this.reach, result, *layer),
+                Fate::Refused { .. } => {}
             }
-            StateProj::Refused { rejection } => match rejection.take() {
-                Some(rejection) => Poll::Ready(Err(rejection.into())),
-                None => panic!("polled after completion"),
-            },
         }
+        poll
     }
 }
 
-impl<G: Watch, M> Follow<G, M> {
+impl<G: Watch, C: Record> Fate<G, C> {
+    /// Runs `poll`; if it panics, the ticket ends there: whoever catches the panic may drop the rest much later, when
+    /// nothing tells a panic from a cancelled call.
     #[inline]
-    fn told<R, Res, E: Refusal>(&mut self, result: &mut Result<Res, E>)
-    where
-        M: Reach<R, Res>,
-    {
-        match (result, &mut self.open) {
-            (Ok(response), Some(open)) => self.reach.respond(open, response),
-            (Err(error), Some(open)) => open.end_error(error),
-            (Ok(response), None) => {
-                if let (Some(layer), Some(response)) = (self.shadowed, self.reach.governed(response)) {
-                    mark_shadows(response.head(), &[layer]);
-                }
-            }
-            (Err(error), None) => {
-                if let (Some(layer), Some(rejection)) = (self.shadowed, error.rejection_mut()) {
-                    mark_shadows(rejection, &[layer]);
+    fn ends_if_it_panics<A>(&mut self, poll: impl FnOnce() -> A) -> A {
+        struct Unwinding<'a, W: Watch, C: Record>(&'a mut Fate<W, C>);
+        impl<W: Watch, C: Record> Drop for Unwinding<'_, W, C> {
+            fn drop(&mut self) {
+                if let Fate::Admitted { open } = self.0 {
+                    open.abandon();
                 }
             }
         }
+        let unwinding = Unwinding(self);
+        let result = poll();
+        std::mem::forget(unwinding);
+        result
+    }
+}
+
+/// Says in the head of an answer or a refusal that this layer would have refused.
+#[cold]
+fn mark<R, Res, E: Refusal>(reach: &impl Reach<R, Res>, result: &mut Result<Res, E>, layer: Name) {
+    let head = match result {
+        Ok(response) => reach.governed(response).map(Governed::head),
+        Err(error) => error.rejection_mut().map(|rejection| rejection as &mut dyn Head),
+    };
+    if let Some(head) = head {
+        mark_shadows(head, &[layer]);
     }
 }

@@ -59,11 +59,17 @@ impl<W: Watch> Owner for W {
 /// Tells a watcher something. Ends are told in destructors, often while a panic is under way already: a second one
 /// would end the process and take the other tickets with it, so it is caught and reported. Nor does a request fail
 /// because one who only watches does.
+#[inline]
 pub(crate) fn guarded(layer: impl FnOnce() -> Name, tell: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell)).is_err() {
-        let layer = layer().as_str();
-        tracing::error!(layer, "a layer panicked when it was told how a request went on");
+        report_panic(layer());
     }
+}
+
+#[cold]
+#[inline(never)]
+fn report_panic(layer: Name) {
+    tracing::error!(layer = layer.as_str(), "a layer panicked when it was told how a request went on");
 }
 
 /// Runs `poll`; if it panics, what is open ends there: whoever catches the panic may drop the rest much later, when

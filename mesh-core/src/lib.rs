@@ -38,8 +38,10 @@ mod gate;
 mod gate_layer;
 mod guards;
 mod name;
+mod open;
 mod outcome;
 pub mod pipeline;
+mod reach;
 mod rejection;
 mod run;
 #[cfg(feature = "config")]
@@ -56,13 +58,15 @@ pub use context::{Context, TraceContext};
 pub use endpoint::{Address, Endpoint, EndpointId, Health, HealthFlag, Target};
 pub use endpoints::{DriverHandle, EndpointSet, Endpoints, EndpointsDriver, Subscription, Update};
 pub use gate::{At, Gate, GateFn, Hears, Ticket, Watch, gate_fn};
-pub use gate_layer::{GateLayer, Gated, GatedFuture, Open, Reach, ResultsOnly, Whole};
+pub use gate_layer::{GateLayer, Gated, GatedFuture};
 pub use guards::{Governed, Guards, Tap};
 pub use name::Name;
+pub use open::Open;
 pub use outcome::{Classifier, Code, End, Outcome, Side, Verdict, drop_as};
 #[cfg(feature = "config")]
 pub use pipeline::Registry;
 pub use pipeline::{Pipeline, Protocol, Replay, Stage};
+pub use reach::{NoContext, Reach, Record, ResultsOnly, Whole};
 pub use rejection::{Answer, Kind, Refusable, Refusal, Rejection};
 pub use run::Run;
 pub use time::{Clock, Nanos, Timer};

@@ -2,7 +2,7 @@ use crate::{
     Messages, Spy,
     mock::{Handle, Mock, MockFuture, mock},
 };
-use mesh_core::{GateLayer, Gated, GatedFuture};
+use mesh_core::{GateLayer, Gated, GatedFuture, Reach};
 use std::{
     fmt,
     future::Future,
@@ -60,7 +60,9 @@ impl<M: Messages> Service<M::Request> for Below<M> {
 }
 
 /// The response future of [`Below`].
-pub struct BelowFuture<M: Messages>(GatedFuture<MockFutureOf<M>, M::Request, Spy, M::Reach>);
+pub struct BelowFuture<M: Messages>(GatedFuture<MockFutureOf<M>, M::Request, Spy, M::Reach, RecordOf<M>>);
+
+type RecordOf<M> = <<M as Messages>::Reach as Reach<<M as Messages>::Request, <M as Messages>::Response>>::Record;
 
 // what it holds is never pinned in place: the mock's future is `Unpin`
 impl<M: Messages> Unpin for BelowFuture<M> {}
