@@ -55,10 +55,13 @@
 //! | [`alloc`] | allocations, counted |
 //! | [`mod@line`], [`Line`] | a toy protocol that is not HTTP |
 //! | `Http`, `TestBody` (feature `http`) | messages of HTTP, and bodies that are scripted or fed by hand |
+//! | `grpc` (feature `tonic`) | a tonic codec of plain bytes, a service of one function, and calls of it |
 
 pub mod alloc;
 mod clock;
 pub mod contract;
+#[cfg(feature = "tonic")]
+pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
 pub mod line;
