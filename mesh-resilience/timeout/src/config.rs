@@ -20,7 +20,7 @@ pub fn register<P: Protocol>(registry: &mut Registry<P>) {
     registry.made(
         NAME,
         "gives up calls that take too long, and keeps deadlines",
-        Shape::Layer,
+        |_| Shape::Layer,
         |settings: TimeoutSettings, previous: Option<Arc<State>>, _: &Site<P>| {
             let shared = match previous.and_then(|state| state.downcast::<Shared>().ok()) {
                 Some(shared) => {
@@ -37,9 +37,12 @@ pub fn register<P: Protocol>(registry: &mut Registry<P>) {
 
 impl Validate for TimeoutSettings {
     fn validate(&self) -> Result<(), Invalid> {
-        if self.response == Some(Duration::ZERO) {
-            let invalid = Invalid::new("a response in no time at all is not possible: expected a duration above `0s`");
-            return Err(invalid.with_suggestion("leave `timeout` out to wait as long as it takes"));
+        for (key, limit) in [("response", self.response), ("total", self.total), ("idle", self.idle)] {
+            if limit == Some(Duration::ZERO) {
+                let invalid =
+                    Invalid::new(format!("`{key}` in no time at all is not possible: expected a duration above `0s`"));
+                return Err(invalid.with_suggestion(format!("leave `{key}` out to wait as long as it takes")));
+            }
         }
         Ok(())
     }
@@ -54,18 +57,28 @@ struct Mapping {
     #[serde(default, with = "duration::option")]
     #[schemars(schema_with = "duration::option::schema")]
     response: Option<Duration>,
+    /// How long all of it may take, from arrival to the end of the response; of a gRPC call, to its head. Default: as
+    /// long as it takes.
+    #[serde(default, with = "duration::option")]
+    #[schemars(schema_with = "duration::option::schema")]
+    total: Option<Duration>,
+    /// How long nothing may move in either direction. Default: as long as it does.
+    #[serde(default, with = "duration::option")]
+    #[schemars(schema_with = "duration::option::schema")]
+    idle: Option<Duration>,
 }
 
 impl From<Mapping> for TimeoutSettings {
-    fn from(mapping: Mapping) -> Self {
-        TimeoutSettings { response: mapping.response }
+    fn from(Mapping { response, total, idle }: Mapping) -> Self {
+        TimeoutSettings { response, total, idle }
     }
 }
 
 /// The mapping form.
 impl Serialize for TimeoutSettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Mapping { response: self.response }.serialize(serializer)
+        let TimeoutSettings { response, total, idle } = *self;
+        Mapping { response, total, idle }.serialize(serializer)
     }
 }
 

@@ -30,9 +30,11 @@
 //! | setting | default | |
 //! | --- | --- | --- |
 //! | `response` | as long as it takes | from the end of the request's body to the head of the response |
+//! | `total` | as long as it takes | from the request's arrival to the end of the response's body; of a gRPC call, to its head |
+//! | `idle` | as long as it does | nothing moves, neither of the request's body nor of the response's |
 //!
-//! Beside it the deadline of the request's [`Context`](mesh_core::Context) is kept, always: there a `grpc-timeout` ends
-//! up. [`TimeoutLayer::deadline_only`] keeps nothing else.
+//! Beside them the deadline of the request's [`Context`](mesh_core::Context) is kept, always: there a `grpc-timeout` ends
+//! up. [`TimeoutLayer::deadline_only`] keeps nothing else, [`TimeoutHandle`] changes all of them.
 //!
 //! # What counts
 //! - **The response** is due `response` after the request's body has been sent on to its end, and not before the layer
@@ -40,8 +42,18 @@
 //!   and a second attempt, have the whole time. Who ends a request is whoever sends it on: the codec, or `governed`,
 //!   which hands the body to the service as it is and counts it as ended then. A protocol of one's own must call
 //!   [`end_request`](mesh_core::Context::end_request) on its contexts: a request that never ends is never due.
-//! - **The deadline** counts from arrival, whatever the request does. A call after its deadline is not made. A response
-//!   whose end only its body can tell, a gRPC stream, goes on under its deadline: a [`Tap`](mesh_core::Tap) cuts it.
+//! - **The total** counts from arrival, whatever the request does, and goes on over the response's body. It becomes the
+//!   request's deadline, for layers further in that queue or try again, unless that is earlier.
+//! - **Idle** is a call in which nothing moves: an upload, a download or a stream that goes on may go on for ever. What
+//!   moves after the head is seen as the response's body is read; a body that nobody reads is its reader's matter, not
+//!   its upstream's, and is not idle. Frames of a response count to the nanosecond. Those of a request are looked at when
+//!   the time is over, so where it is they that stop, the call is given up after one to two times `idle`.
+//! - **The deadline** counts from arrival, whatever the request does. A call after its deadline is not made.
+//! - **Streams**: once there is a head, a gRPC call obeys `idle` and its own deadline only, an upgrade (`101`) only `idle`;
+//!   any other response `total` and `idle`.
+//! - **Cut off**: the body of a response ends with the refusal as its error, so that HTTP/2 resets the stream and HTTP/1.1
+//!   closes without the last chunk; that of a gRPC one ends with trailers, `DEADLINE_EXCEEDED`. A [`Tap`](mesh_core::Tap)
+//!   does it.
 //! - **Waiting for readiness** (`poll_ready`) does not count in a plain tower stack. In a
 //!   [`Pipeline`](mesh_core::Pipeline) it does, where a service is waited for after the call.
 //!
@@ -56,19 +68,20 @@
 //! once 13 ns, without a timer or an allocation (`tower`'s own 30 ns, since it sets its timer with the call); a call that
 //! must be waited for 120 ns and the timer's one allocation (`tower`'s 68 ns, without one); off, and without a deadline,
 //! 10 ns. `cargo bench -p mesh-timeout` measures it where you are. In a pipeline it is a service layer: one box more.
-//! Dropping the call leaves no timer behind.
+//! `total` and `idle` take three allocations more for a response whose body they watch, none for its frames, and none of
+//! the frames sets the timer. Dropping the call, or the body, leaves no timer behind.
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | `config` | `register`: the layer by its name `timeout` in a spec, its settings as `2s` or `{ response: 2s }` |
+//! | `config` | `register`: the layer by its name `timeout` in a spec, its settings as `2s` or `{ response: 2s, total: 30s, idle: 30s }` |
 
 #[cfg(feature = "config")]
 mod config;
-mod deadline;
 mod layer;
 mod limits;
 mod service;
 mod settings;
+mod tap;
 
 #[cfg(feature = "config")]
 pub use config::register;

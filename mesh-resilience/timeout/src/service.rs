@@ -1,8 +1,12 @@
 //! The service and its response future.
 
-use crate::{deadline::Deadline, layer::Shared, limits::Limits};
+use crate::{
+    layer::Shared,
+    limits::Limits,
+    tap::{BodyLimits, Quiet},
+};
 use mesh_core::{
-    Context, Kind, Name, Nanos, Outcome, Reach, Refusal, Rejection, Whole, drop_as,
+    Code, Context, Kind, Name, Nanos, Outcome, Reach, Refusal, Rejection, Whole, drop_as,
     time::{self, Sleep},
 };
 use pin_project_lite::pin_project;
@@ -13,6 +17,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as Cx, Poll, ready},
+    time::Duration,
 };
 use tower_service::Service;
 
@@ -67,7 +72,7 @@ where
                 request: PhantomData,
             };
         }
-        let limits = Limits { response: self.shared.response(), deadline: deadline.unwrap_or(Nanos::MAX) };
+        let limits = self.shared.limits(context, deadline);
         let watch = if limits.is_none() {
             None
         } else {
@@ -112,6 +117,7 @@ struct Watch<M> {
 
 struct Timer {
     started: Nanos,
+    quiet: Quiet,
     sleep: Sleep,
 }
 
@@ -145,7 +151,7 @@ where
             // the future may be kept longer than it is polled
             watch.timer = None;
             if let Ok(response) = result {
-                watch.leave_deadline(response);
+                watch.leave_tap(response);
             }
             return polled;
         }
@@ -159,17 +165,21 @@ where
 impl<M> Watch<M> {
     /// Ready when the call is over its limits.
     fn poll_elapsed(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
-        let limits = self.limits;
+        let (limits, context) = (self.limits, &self.context);
         let timer = self.timer.get_or_insert_with(|| {
             let started = time::now();
-            Timer { started, sleep: time::sleep_until(limits.first(started)) }
+            let quiet = Quiet::from(started, context);
+            Timer { started, quiet, sleep: time::sleep_until(limits.first(started)) }
         });
         loop {
             ready!(Pin::new(&mut timer.sleep).poll(cx));
             // a clock that is read seldom may lag behind the timer
             let now = time::now().max(timer.sleep.deadline());
-            let ended = if self.context.is_some() { self.context.request_ended() } else { Some(timer.started) };
-            let due = limits.due(timer.started, ended, now);
+            let ended = if context.is_some() { context.request_ended() } else { Some(timer.started) };
+            if ended.is_none() {
+                timer.quiet.look(context, now);
+            }
+            let due = limits.due(timer.started, ended, timer.quiet.since, now);
             if due <= now {
                 return Poll::Ready(());
             }
@@ -177,18 +187,25 @@ impl<M> Watch<M> {
         }
     }
 
-    /// The deadline goes on where only the body will tell how the call ends: a gRPC stream.
-    fn leave_deadline<R, T>(&self, response: &mut T)
+    /// What is left of the limits once there is a head. The deadline goes on where only the body will tell how the call
+    /// ends: a gRPC stream, for which the total time is over with the head, as it is for an upgrade.
+    fn leave_tap<R, T>(&mut self, response: &mut T)
     where
         M: Reach<R, T>,
     {
-        if self.limits.deadline == Nanos::MAX {
+        let Limits { idle, total, deadline, .. } = self.limits;
+        if idle == Duration::MAX && total == Nanos::MAX && deadline == Nanos::MAX {
             return;
         }
-        if let Some(response) = self.reach.governed(response)
-            && response.head().outcome().is_none()
-        {
-            response.guards().tap(Box::new(Deadline::new(self.limits.deadline, self.name)));
+        let Some(response) = self.reach.governed(response) else { return };
+        let at = match response.head().outcome_and_code() {
+            (None, _) => deadline,
+            (Some(_), Code::Http(101)) => Nanos::MAX,
+            (Some(_), _) => total,
+        };
+        if at != Nanos::MAX || idle != Duration::MAX {
+            let context = std::mem::take(&mut self.context);
+            response.guards().tap(Box::new(BodyLimits::new(at, idle, self.name, context)));
         }
     }
 }

@@ -39,3 +39,13 @@ fn over_anything() {
         .allocations(0)
         .check();
 }
+
+#[test]
+fn with_limits_on_the_body() {
+    // the tap, the list it is on (two), and its timer, since this body must be waited for
+    contract::layer::<Http, _>(|| TimeoutLayer::new(LONG).total(LONG).idle(LONG))
+        .retune(|layer| layer.handle().set(layer.handle().settings()))
+        .allocations(4)
+        .in_a_pipeline()
+        .check();
+}

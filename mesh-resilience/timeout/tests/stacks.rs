@@ -1,11 +1,17 @@
-//! The layer in an axum `Router` and in a tonic channel.
+//! The layer in an axum `Router`, in a tonic server and in a tonic channel.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 use axum::{Router, body::Body, routing::get};
 use http::HeaderMap;
 use mesh_core::http::governed;
+use mesh_test::grpc;
 use mesh_timeout::TimeoutLayer;
 use std::time::Duration;
+use tokio_stream::StreamExt as _;
+use tonic::{
+    Code, Request, Status,
+    transport::{Endpoint, Server, server::TcpIncoming},
+};
 use tower::{ServiceBuilder, ServiceExt};
 
 #[tokio::test(start_paused = true)]
@@ -36,10 +42,82 @@ async fn an_axum_router_answers_for_a_slow_handler() {
     assert_eq!(start.elapsed().as_millis() / 100, 5);
 }
 
+/// The service behind `layer` in a tonic server, on a port of its own.
+async fn serve<F, A>(timeout: TimeoutLayer, answer: F) -> Endpoint
+where
+    F: Fn(Vec<u8>) -> A + Clone + Send + Sync + 'static,
+    A: grpc::IntoAnswer + 'static,
+{
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().layer(governed(timeout)).add_service(grpc::service(answer));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    Endpoint::try_from(format!("http://{address}")).unwrap()
+}
+
+/// Two messages, then nothing.
+fn stops(message: Vec<u8>) -> grpc::Answer {
+    Box::pin(tokio_stream::iter([Ok(message.clone()), Ok(message)]).chain(tokio_stream::pending()))
+}
+
+/// Messages until the stream ends, and how it does.
+async fn read(mut stream: tonic::Streaming<Vec<u8>>) -> (usize, Result<(), Status>) {
+    let mut messages = 0;
+    loop {
+        match stream.message().await {
+            Ok(Some(_)) => messages += 1,
+            Ok(None) => return (messages, Ok(())),
+            Err(status) => return (messages, Err(status)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tonic_server_cuts_a_stream_that_is_idle_with_trailers() {
+    let idle = TimeoutLayer::deadline_only().idle(Duration::from_millis(30));
+    let channel = serve(idle, stops).await.connect_lazy();
+    let (messages, end) = read(grpc::streaming(channel, Request::new(vec![1])).await.unwrap()).await;
+    let status = end.unwrap_err();
+    assert_eq!((messages, status.code(), status.message()), (2, Code::DeadlineExceeded, "timeout"));
+}
+
+#[tokio::test]
+async fn a_tonic_server_cuts_a_stream_at_its_deadline_with_trailers() {
+    let channel = serve(TimeoutLayer::deadline_only(), stops).await.connect_lazy();
+    let mut request = Request::new(vec![1]);
+    // the header alone: the client's own clock would be faster than the trailers
+    request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let (messages, end) = read(grpc::streaming(channel, request).await.unwrap()).await;
+    let status = end.unwrap_err();
+    assert_eq!((messages, status.code(), status.message()), (2, Code::DeadlineExceeded, "timeout"));
+}
+
+#[tokio::test]
+async fn a_tonic_server_lets_a_stream_go_on_after_the_total() {
+    let total = TimeoutLayer::new(Duration::from_secs(600)).total(Duration::from_millis(1));
+    let ticks = |message: Vec<u8>| -> grpc::Answer {
+        let ticks = tokio_stream::iter((0..20).map(move |_| Ok(message.clone())));
+        Box::pin(ticks.throttle(Duration::from_millis(1)))
+    };
+    // its head is there at once, before the total
+    let channel = serve(total, ticks).await.connect_lazy();
+    let (messages, end) = read(grpc::streaming(channel, Request::new(vec![1])).await.unwrap()).await;
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(messages, 20);
+}
+
+#[tokio::test]
+async fn a_tonic_channel_cuts_a_stream_that_is_idle() {
+    let channel = serve(TimeoutLayer::deadline_only(), stops).await.connect_lazy();
+    let idle = TimeoutLayer::deadline_only().idle(Duration::from_millis(30));
+    let service = ServiceBuilder::new().layer(governed(idle)).service(channel);
+    let (messages, end) = read(grpc::streaming(service, Request::new(vec![1])).await.unwrap()).await;
+    let status = end.unwrap_err();
+    assert_eq!((messages, status.code(), status.message()), (2, Code::DeadlineExceeded, "timeout"));
+}
+
 #[tokio::test]
 async fn a_tonic_channel_keeps_a_deadline() {
-    use tonic::{Code, Request, client::Grpc, transport::Endpoint};
-
     // a server that never answers
     let server = Router::new().fallback(async || std::future::pending::<()>().await);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -48,57 +126,29 @@ async fn a_tonic_channel_keeps_a_deadline() {
 
     let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
     let service = ServiceBuilder::new().layer(governed(TimeoutLayer::new(Duration::from_millis(30)))).service(channel);
-    let mut client = Grpc::new(service);
-    let path = http::uri::PathAndQuery::from_static("/shop.Orders/Find");
-    client.ready().await.unwrap();
-    let late = client.unary::<_, Vec<u8>, _>(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err();
+    let late = grpc::unary(service, Request::new(Vec::new())).await.unwrap_err();
     assert_eq!((late.code(), late.message()), (Code::DeadlineExceeded, "timeout"));
     assert_eq!(late.metadata().get("x-mesh-rejected-by").unwrap(), "timeout");
     serving.abort();
 }
 
-/// A codec of plain bytes.
-mod raw {
-    use bytes::{Buf, BufMut};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+#[tokio::test(start_paused = true)]
+async fn an_axum_router_breaks_off_a_body_that_takes_too_long() {
+    use http_body_util::BodyExt as _;
+    let endless = async || {
+        let stream = tokio_stream::iter(std::iter::repeat_with(|| Ok::<_, Status>(bytes::Bytes::from_static(b"tick"))));
+        Body::from_stream(stream.throttle(Duration::from_secs(1)))
     };
-
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
+    let timeout = TimeoutLayer::new(Duration::from_secs(2)).total(Duration::from_millis(4500));
+    let app = Router::new().route("/", get(endless)).layer(governed(timeout));
+    let mut body = app.oneshot(http::Request::get("/").body(Body::empty()).unwrap()).await.unwrap().into_body();
+    let mut frames = 0;
+    let error = loop {
+        match body.frame().await.unwrap() {
+            Ok(_) => frames += 1,
+            Err(error) => break error,
         }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-        }
-    }
+    };
+    assert_eq!(frames, 5);
+    assert!(error.to_string().contains("timeout"), "{error}");
 }
