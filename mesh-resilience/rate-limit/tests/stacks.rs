@@ -1,10 +1,15 @@
-//! The layer in an axum `Router` and in a tonic channel.
+//! The layer in an axum `Router`, in a tonic server and in a tonic channel.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::{Router, body::Body, routing::get};
 use mesh_core::{http::governed, units::Rate};
 use mesh_rate_limit::RateLimitLayer;
+use mesh_test::grpc;
 use std::num::NonZeroU32;
+use tonic::{
+    Code, Request, Status,
+    transport::{Endpoint, Server, server::TcpIncoming},
+};
 use tower::{ServiceBuilder, ServiceExt};
 
 fn layer(rate: &str, burst: u32) -> RateLimitLayer {
@@ -37,78 +42,42 @@ async fn an_axum_router_is_limited_as_a_whole() {
     assert_eq!(ask("/b").await.status(), 200);
 }
 
-#[tokio::test]
-async fn a_tonic_channel_gets_a_status() {
-    use tonic::{Code, Request, client::Grpc, transport::Endpoint};
-
-    // a server that knows no method: what comes back with its message has been there
-    let server = Router::new().fallback(async || {
-        [("content-type", "application/grpc"), ("grpc-status", "5"), ("grpc-message", "the server")]
-    });
+/// The address of a tonic server on a port of its own that gives back what it is sent.
+async fn echo(limit: RateLimitLayer) -> Endpoint {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(async move { axum::serve(listener, server).await });
-
-    let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
-    // one in a day, so that no schedule of this test refills it
-    let service = ServiceBuilder::new().layer(governed(layer("1/d", 1))).service(channel);
-    let mut client = Grpc::new(service);
-    let mut call = async || {
-        client.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static("/shop.Orders/Find");
-        client.unary::<_, Vec<u8>, _>(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err()
-    };
-    let first = call().await;
-    assert_eq!((first.code(), first.message()), (Code::NotFound, "the server"));
-    let second = call().await;
-    assert_eq!(second.code(), Code::ResourceExhausted);
-    let pushback: u64 = second.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
-    assert!(pushback > 0 && pushback <= 86_400_000, "{pushback}");
-    serving.abort();
+    let echo = grpc::service(|message| vec![Ok(message)]);
+    let server = Server::builder().layer(governed(limit)).add_service(echo);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    Endpoint::try_from(format!("http://{address}")).unwrap()
 }
 
-/// A codec of plain bytes.
-mod raw {
-    use bytes::{Buf, BufMut};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
+fn assert_refused(refused: Status) {
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let pushback: u64 = refused.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
+    assert!(pushback > 0 && pushback <= 86_400_000, "{pushback}");
+}
 
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
-        }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
+#[tokio::test]
+async fn a_tonic_server_answers_with_a_status() {
+    // one in a day, so that no schedule of this test refills it; a limit for all connections
+    let limit = layer("1/d", 2);
+    let server = echo(limit.clone()).await;
+    for connection in [server.connect().await.unwrap(), server.connect().await.unwrap()] {
+        assert_eq!(grpc::unary(connection, Request::new(vec![7])).await.unwrap(), [7]);
     }
+    let channel = server.connect_lazy();
+    assert_refused(grpc::unary(channel.clone(), Request::new(vec![7])).await.unwrap_err());
+    limit.handle().set_quota(None);
+    assert_eq!(grpc::unary(channel, Request::new(vec![7])).await.unwrap(), [7]);
+}
 
-    impl Encoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-        }
-    }
+#[tokio::test]
+async fn a_tonic_channel_gets_a_status() {
+    let unlimited = layer("1/d", 1);
+    unlimited.handle().set_quota(None);
+    let channel = echo(unlimited).await.connect_lazy();
+    let service = ServiceBuilder::new().layer(governed(layer("1/d", 1))).service(channel);
+    assert_eq!(grpc::unary(service.clone(), Request::new(vec![7])).await.unwrap(), [7]);
+    assert_refused(grpc::unary(service, Request::new(vec![7])).await.unwrap_err());
 }

@@ -1,7 +1,14 @@
 //! Several threads with the real clock. What is asserted holds for any schedule; the yields make bad ones likely.
 
 use super::*;
-use std::{sync::Barrier, thread, time::Instant};
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread,
+    time::Instant,
+};
 
 const THREADS: u64 = 4;
 
@@ -26,14 +33,14 @@ fn together(work: impl Fn(u64, &dyn Fn() -> u64) -> Vec<u64> + Sync) -> Vec<u64>
     times
 }
 
-/// A hundred thousand and more admissions out of a million decisions, every window of them.
+/// Ten million decisions, and every window of those that admit.
 #[test]
 fn no_window_holds_more_than_the_quota() {
     let quota = per_second(200_000, 50);
     let limiter = Gcra::new(Some(quota));
     let times = together(|_, clock| {
         let mut times = Vec::new();
-        for _ in 0..1_000_000 / THREADS {
+        for _ in 0..10_000_000 / THREADS {
             let now = clock();
             if admitted(&limiter, now) {
                 times.push(now);
@@ -79,6 +86,41 @@ fn a_late_thread_admits_nothing_extra() {
         }
         times
     });
+    audit(&times, quota);
+}
+
+/// Forced, and not left to the scheduler: again and again one thread is held after it has read the clock, until the
+/// others have used up its moment many times over; then it goes on, with a stamp that is long out of date.
+#[test]
+fn a_thread_that_is_held_admits_nothing_extra() {
+    const DECISIONS: u64 = 200_000;
+    const HOLD_FOR: u64 = 200;
+    let quota = per_second(500_000, 20);
+    let limiter = Gcra::new(Some(quota));
+    let (decided, holding, held) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    let times = together(|_, clock| {
+        let mut times = Vec::new();
+        for round in 0..DECISIONS / THREADS {
+            let now = clock();
+            let hold = || {
+                // one at a time, so that there is always somebody to go on; the last ones are not waited for
+                if round % 16 == 0 && !holding.swap(true, SeqCst) {
+                    let until = decided.load(SeqCst) + HOLD_FOR;
+                    while decided.load(SeqCst) < until.min(DECISIONS - DECISIONS / THREADS) {
+                        thread::yield_now();
+                    }
+                    held.fetch_add(1, SeqCst);
+                    holding.store(false, SeqCst);
+                }
+            };
+            if matches!(limiter.check_by(1, || at(now), hold), Decision::Admitted(_)) {
+                times.push(now);
+            }
+            decided.fetch_add(1, SeqCst);
+        }
+        times
+    });
+    assert!(held.load(SeqCst) > 0 && times.len() >= 20);
     audit(&times, quota);
 }
 
