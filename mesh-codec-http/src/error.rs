@@ -1,4 +1,4 @@
-use mesh_core::{BoxError, Refusal, Rejection, Side};
+use mesh_core::{BoxError, Cause, Refusal, Rejection, Side};
 use std::{error::Error, fmt};
 
 /// What a request ends with when there is no response: a layer refused it, or the upstream failed.
@@ -41,6 +41,13 @@ impl Refusal for HttpError {
         match self {
             Self::Refused(rejection) => rejection.kind().side(),
             Self::Upstream(error) => error.kind().side(),
+        }
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Upstream(error) => error.kind().cause(),
         }
     }
 }
@@ -102,6 +109,16 @@ impl UpstreamErrorKind {
             UpstreamErrorKind::RequestBody => Side::Downstream,
             UpstreamErrorKind::Local => Side::Ours,
             _ => Side::Upstream,
+        }
+    }
+
+    /// How far the request got; `None` where the upstream is not to blame.
+    pub const fn cause(self) -> Option<Cause> {
+        match self {
+            UpstreamErrorKind::Connect | UpstreamErrorKind::ConnectTimeout => Some(Cause::Connect),
+            UpstreamErrorKind::RefusedStream => Some(Cause::Refused),
+            UpstreamErrorKind::Reset | UpstreamErrorKind::Protocol => Some(Cause::Reset),
+            UpstreamErrorKind::RequestBody | UpstreamErrorKind::Local => None,
         }
     }
 }

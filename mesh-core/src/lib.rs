@@ -62,7 +62,7 @@ pub use gate_layer::{GateLayer, Gated, GatedFuture};
 pub use guards::{Governed, Guards, Tap};
 pub use name::Name;
 pub use open::Open;
-pub use outcome::{Classifier, Code, End, Outcome, Side, Verdict, drop_as};
+pub use outcome::{Cause, Classifier, Code, End, Outcome, Side, Verdict, drop_as};
 #[cfg(feature = "config")]
 pub use pipeline::Registry;
 pub use pipeline::{Pipeline, Protocol, Replay, Stage};

@@ -1,5 +1,5 @@
 use crate::{At, Context, Head, Rejection};
-use std::{cell::Cell, fmt, sync::Arc};
+use std::{cell::Cell, error::Error, fmt, io, sync::Arc};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +143,38 @@ impl Verdict {
     }
 }
 
+/// How a call failed that brought no answer, and so whether what was called can have seen the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// There was no connection: nothing was sent.
+    Connect,
+    /// What is called refused the request before it looked at it: an HTTP/2 `REFUSED_STREAM`.
+    Refused,
+    /// Anything else: what is called may have seen the request, and acted on it.
+    Reset,
+}
+
+impl Cause {
+    /// What the I/O error behind an error says; [`Cause::Reset`] where there is none, since nothing is known then.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut error = Some(error);
+        while let Some(present) = error {
+            if let Some(io) = present.downcast_ref::<io::Error>()
+                && matches!(
+                    io.kind(),
+                    io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                )
+            {
+                return Cause::Connect;
+            }
+            error = present.source();
+        }
+        Cause::Reset
+    }
+}
+
 /// What a layer hears when a request is over.
 #[derive(Clone, Copy)]
 pub struct End<'a> {
@@ -265,6 +297,14 @@ mod tests {
         }
         let failures: Vec<u16> = (0..=16).filter(|c| Code::Grpc(*c).outcome() == Outcome::Failure).collect();
         assert_eq!(failures, [2, 4, 13, 14, 15]);
+    }
+
+    #[test]
+    fn a_cause_is_looked_for_behind_an_error() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(Cause::of(&io::Error::other(refused)), Cause::Connect);
+        assert_eq!(Cause::of(&io::Error::from(io::ErrorKind::ConnectionReset)), Cause::Reset);
+        assert_eq!(Cause::of(&fmt::Error), Cause::Reset);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::{BoxError, Code, Head, Name, Outcome, Side, Verdict};
+use crate::{BoxError, Cause, Code, Head, Name, Outcome, Side, Verdict};
 use std::{error::Error, fmt, time::Duration};
 
 /// Why a request was refused. Every codec turns each kind into an answer in one exhaustive table.
@@ -316,6 +316,11 @@ pub trait Refusal: From<Rejection> {
     fn side(&self) -> Side {
         Side::Upstream
     }
+    /// How the call failed; `None` for a refusal, and where what is called is not to blame. Where nothing more is known
+    /// the request may have been seen: [`Cause::Reset`].
+    fn cause(&self) -> Option<Cause> {
+        (self.rejection().is_none() && self.side() == Side::Upstream).then_some(Cause::Reset)
+    }
     /// What this error says of the thing below. An error of the client is *cancelled*.
     fn verdict(&self) -> Verdict {
         match (self.rejection(), self.side()) {
@@ -351,6 +356,10 @@ impl Refusal for BoxError {
 
     fn rejection_mut(&mut self) -> Option<&mut Rejection> {
         self.downcast_mut()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.rejection().is_none().then(|| Cause::of(&**self))
     }
 }
 

@@ -1,9 +1,16 @@
 use super::*;
 use crate::Http;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use mesh_core::{Context as Call, Protocol, time};
+use mesh_core::{BoxError, Context as Call, Protocol, http::CallBody, time};
 use proptest::prelude::*;
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 use tokio::sync::mpsc;
 
 /// What a client sends.

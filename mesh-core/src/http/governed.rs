@@ -56,6 +56,8 @@ where
 
     fn call(&mut self, request: http::Request<CallBody<Q>>) -> Self::Future {
         let head = *request.method() == http::Method::HEAD;
+        // here it leaves what is governed
+        request.body().context().begin_attempt();
         LiftedFuture { inner: self.0.call(request.map(CallBody::into_inner)), head }
     }
 }

@@ -28,10 +28,12 @@ mod answer;
 mod attributes;
 mod body;
 mod governed;
+mod replay;
 mod view;
 
 pub use answer::{answer, grpc_status, http_status};
 pub use attributes::{KNOWN_ATTRIBUTES, http_attribute};
 pub use body::{CallBody, GovernedBody};
 pub use governed::{Answered, AnsweredFuture, GovernedLayer, Lifted, LiftedFuture, answered, governed, lift};
+pub use replay::{Kept, ReplayBody};
 pub use view::{deadline_from_grpc_timeout, host, is_grpc, parse_grpc_timeout};
