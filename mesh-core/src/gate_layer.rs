@@ -59,6 +59,11 @@ impl<G, M> GateLayer<G, M> {
         GateLayer { gate: self.gate, control: self.control, reach: judge }
     }
 
+    /// How far it follows a call.
+    pub fn reach(&self) -> &M {
+        &self.reach
+    }
+
     /// The gate: to read and retune it while it runs.
     pub fn gate(&self) -> &Arc<G> {
         &self.gate

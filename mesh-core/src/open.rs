@@ -1,8 +1,13 @@
 use crate::{
-    At, Context, End, Governed, Hears, Name, Outcome, Record, Refusal, Ticket, Verdict, Watch,
+    At, Context, End, Governed, Hears, Name, Outcome, Reach, Record, Refusal, Ticket, Verdict, Watch,
     guards::{Seen, guarded},
 };
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Cx, Poll},
+};
 
 /// An open ticket of a watcher that is known by type. It ends exactly once: told, left with a response, or dropped.
 ///
@@ -88,6 +93,34 @@ impl<W: Watch, C: Record> Open<W, C> {
         let at = At::unread();
         let end = End::new(verdict, &at, self.record.context());
         guarded(|| Name::NONE, || watch.on_end(self.ticket, &end));
+    }
+
+    /// Polls the call that the ticket is of, and tells its result. If it panics the ticket ends there: whoever catches
+    /// the panic may drop the rest much later, when nothing tells a panic from a cancelled call.
+    #[inline]
+    pub fn poll<R, F, Res, E, M>(&mut self, inner: Pin<&mut F>, reach: &M, cx: &mut Cx<'_>) -> Poll<Result<Res, E>>
+    where
+        F: Future<Output = Result<Res, E>>,
+        E: Refusal,
+        M: Reach<R, Res>,
+    {
+        struct Unwinding<'a, W: Watch, C: Record>(&'a mut Open<W, C>);
+        impl<W: Watch, C: Record> Drop for Unwinding<'_, W, C> {
+            fn drop(&mut self) {
+                self.0.abandon();
+            }
+        }
+        let unwinding = Unwinding(self);
+        // told in place: wrapping the result anew would copy the response
+        let mut polled = inner.poll(cx);
+        std::mem::forget(unwinding);
+        if let Poll::Ready(result) = &mut polled {
+            match result {
+                Ok(response) => reach.respond(self, response),
+                Err(error) => self.end_error(error),
+            }
+        }
+        polled
     }
 
     /// Dropped without a word.

@@ -103,7 +103,7 @@ impl<P: Protocol> fmt::Debug for Registry<P> {
 /// A factory of one settings type and one function.
 struct Typed<P: Protocol, S, F> {
     about: &'static str,
-    shape: Shape,
+    shape: fn(&S) -> Shape,
     make: Arc<F>,
     types: std::marker::PhantomData<fn(P, S)>,
 }
@@ -118,7 +118,7 @@ where
         let typed: S = settings.deserialize().map_err(|invalid| vec![invalid])?;
         typed.validate().map_err(|invalid| vec![invalid.at(settings)])?;
         let (make, effective) = (self.make.clone(), typed.clone());
-        Ok(Checked::new(self.shape, &effective, move |previous, site| make(typed.clone(), previous, site)))
+        Ok(Checked::new((self.shape)(&effective), &effective, move |previous, site| make(typed.clone(), previous, site)))
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -154,7 +154,7 @@ impl<P: Protocol> Registry<P> {
         S: DeserializeOwned + Serialize + JsonSchema + Validate + Clone + Send + Sync + 'static,
         G: Gate<P::Request>,
     {
-        self.made(name, about, Shape::Gate, move |settings: S, previous: Option<Arc<State>>, site: &Site<P>| {
+        self.made(name, about, |_| Shape::Gate, move |settings: S, previous: Option<Arc<State>>, site: &Site<P>| {
             let gate = make(settings, previous.and_then(|state| state.downcast::<G>().ok()), site);
             let state: Arc<State> = gate.clone();
             (state, Made::Gate(gate))
@@ -176,19 +176,19 @@ impl<P: Protocol> Registry<P> {
         <L::Service as Service<P::Request>>::Error: Into<BoxError>,
         <L::Service as Service<P::Request>>::Future: Send + 'static,
     {
-        self.made(name, about, Shape::Layer, move |settings: S, _: Option<Arc<State>>, site: &Site<P>| {
+        self.made(name, about, |_| Shape::Layer, move |settings: S, _: Option<Arc<State>>, site: &Site<P>| {
             let state: Arc<State> = Arc::new(());
             (state, Made::Layer(foreign(make(settings, site))))
         })
     }
 
-    /// A layer of one settings type in its general form: `make` is given the state that stood here before a reload,
-    /// and gives the state to keep and the layer.
+    /// A layer of one settings type in its general form: `shape` says what these settings ask for; `make` is given the
+    /// state that stood here before a reload, and gives the state to keep and the layer.
     pub fn made<S>(
         &mut self,
         name: &'static str,
         about: &'static str,
-        shape: Shape,
+        shape: fn(&S) -> Shape,
         make: impl Fn(S, Option<Arc<State>>, &Site<P>) -> (Arc<State>, Made<P>) + Send + Sync + 'static,
     ) -> &mut Self
     where

@@ -101,6 +101,8 @@ impl<M> Spoken for M where
 /// What makes a tight layer refuse the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exhaust {
+    /// One call that is not answered yet.
+    Pending,
     /// One call whose answer has not been read to its end.
     Call,
     /// One call that failed.

@@ -4,14 +4,21 @@ use super::{
     Below, Exhaust, Governs,
     rig::{Rig, Trial, Way, paused, read_on},
 };
-use crate::Messages;
-use std::future::poll_fn;
+use crate::{Messages, Spy};
+use mesh_core::Gated;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Waker},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
 /// What keeps a tight layer exhausted.
-struct Exhausted<M: Messages> {
-    _open: Option<M::Response>,
+enum Exhausted<M: Messages, F> {
+    Failed,
+    Pending { _call: Pin<Box<F>> },
+    Answered { _open: M::Response },
 }
 
 impl<M, T, L> Trial<'_, M, T, L>
@@ -20,17 +27,31 @@ where
     T: 'static,
     L: Layer<Below<M>, Service: Governs<M>> + 'static,
 {
-    async fn exhaust(&self, rig: &Rig<M, T, L>, exhaust: Exhaust) -> Exhausted<M> {
+    async fn exhaust(
+        &self,
+        rig: &Rig<M, T, L>,
+        exhaust: Exhaust,
+    ) -> Exhausted<M, <Gated<L::Service, Spy, M::Reach> as Service<M::Request>>::Future> {
         let mut service = rig.service.clone();
         rig.ready(&mut service).await.expect("ready");
-        if exhaust == Exhaust::Failure {
-            rig.go(if M::failed().is_some() { Way::Failed } else { Way::Error }).await;
-            return Exhausted { _open: None };
+        match exhaust {
+            Exhaust::Failure => {
+                rig.go(if M::failed().is_some() { Way::Failed } else { Way::Error }).await;
+                Exhausted::Failed
+            }
+            Exhaust::Pending => {
+                rig.handle.hold_answers();
+                let mut call = Box::pin(service.call(M::request()));
+                assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "held back");
+                Exhausted::Pending { _call: call }
+            }
+            Exhaust::Call => {
+                rig.handle.answer_with(|_| Ok(M::answer()));
+                let response = service.call(M::request()).await.expect("the first call is admitted");
+                rig.handle.hold_answers();
+                Exhausted::Answered { _open: response }
+            }
         }
-        rig.handle.answer_with(|_| Ok(M::answer()));
-        let response = service.call(M::request()).await.expect("the first call is admitted");
-        rig.handle.hold_answers();
-        Exhausted { _open: Some(response) }
     }
 
     pub(super) fn shared_state(&self) {

@@ -1,0 +1,1 @@
+//! The layer by its name in a pipeline.
