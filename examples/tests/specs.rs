@@ -99,8 +99,7 @@ fn stock_names_every_layer_and_every_setting() {
     visit_layers(&stock(), &mut |layer| {
         has_id |= layer.id.is_some();
         has_shadow |= layer.shadow;
-        let keys = layer.settings.entries().iter().map(|(key, _)| key.name.clone());
-        named.entry(layer.name.clone()).or_default().extend(keys);
+        keys(&layer.settings, named.entry(layer.name.clone()).or_default());
     });
     assert!(has_id && has_shadow, "what any layer may say");
     for (name, factory) in Layers::stock().http.layers() {
@@ -111,6 +110,14 @@ fn stock_names_every_layer_and_every_setting() {
         generator.take_definitions(true).values().for_each(|definition| properties(definition, &mut known));
         let missing: Vec<_> = known.difference(keys).collect();
         assert!(missing.is_empty(), "{missing:?} of `{name}` are not in stock.yaml");
+    }
+}
+
+/// All keys that are written, those of mappings inside too.
+fn keys(node: &Node, found: &mut BTreeSet<String>) {
+    for (key, value) in node.entries() {
+        found.insert(key.name.clone());
+        keys(value, found);
     }
 }
 

@@ -69,7 +69,8 @@ fn banner(engine: &Engine, admin: Option<SocketAddr>) -> String {
          \x20 curl -i http://{web}/                            one of three endpoints answers\n\
          \x20 curl -i --http2-prior-knowledge http://{web}/    the same over HTTP/2\n\
          \x20 curl http://{admin}/metrics                        what it counts\n\
-         \x20 curl http://{admin}/config                         the spec it runs\n\n",
+         \x20 curl http://{admin}/config                         the spec it runs\n\
+         \x20 curl http://{admin}/clusters                       its endpoints: load, health, why one is out\n\n",
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -83,6 +83,10 @@ fn admin_pages() {
     for part in ["web", "app", "metrics", &port.to_string()] {
         assert!(config.contains(part), "{part} is not in\n{config}");
     }
+    let clusters = mesh.page("/clusters");
+    for part in ["\"name\": \"app\"", "\"resolved\": true", "\"in_flight\": 0", "\"picks\": 3", "\"eligible\": true"] {
+        assert!(clusters.contains(part), "{part} is not in\n{clusters}");
+    }
     mesh.stop();
 }
 

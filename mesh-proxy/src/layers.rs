@@ -32,6 +32,8 @@ impl Layers {
     pub fn stock() -> Self {
         let mut layers = Self::none();
         let http = &mut layers.http;
+        #[cfg(feature = "concurrency-limit")]
+        mesh_concurrency_limit::register(http);
         #[cfg(feature = "metrics")]
         mesh_metrics::register(http);
         #[cfg(feature = "rate-limit")]

@@ -39,7 +39,7 @@ pub mod read;
 mod router;
 pub mod spec;
 
-pub use engine::{Engine, ReloadError, StartError};
+pub use engine::{ClusterStatus, EndpointStatus, Engine, Reason, ReloadError, StartError};
 pub use explain::explain;
 pub use layers::Layers;
 pub use mesh_codec_http::{Body, Http, HttpError, Request, Response};

@@ -130,7 +130,7 @@ async fn a_layer_may_spawn_and_call_a_cluster_by_name() {
     layers.http.made(
         "elsewhere",
         "Sends every request to another cluster",
-        mesh_core::pipeline::Shape::Layer,
+        |_| mesh_core::pipeline::Shape::Layer,
         |_: NoSettings, _, site| {
             let site = site.clone();
             let elsewhere = tower_layer_fn(move || site.cluster("backup").expect("the engine has it"));

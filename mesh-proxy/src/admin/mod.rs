@@ -1,4 +1,5 @@
-//! The admin listener: whether the program is alive and ready, what it counts, and the spec that runs.
+//! The admin listener: whether the program is alive and ready, what it counts, the spec that runs,
+//! and how its endpoints are.
 
 mod guard;
 mod metrics;
@@ -78,7 +79,7 @@ fn answer<B>(request: &http::Request<B>, own: SocketAddr, engine: &Engine, metri
         return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
     }
     let path = request.uri().path();
-    let known = ["/ready", "/live", "/metrics", "/config"];
+    let known = ["/ready", "/live", "/metrics", "/config", "/clusters"];
     if !known.contains(&path) {
         return text(StatusCode::NOT_FOUND, format!("there are {}\n", known.join(", ")));
     }
@@ -92,12 +93,15 @@ fn answer<B>(request: &http::Request<B>, own: SocketAddr, engine: &Engine, metri
         "/ready" if engine.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/ready" => text(StatusCode::OK, "ready\n"),
         "/metrics" => typed(metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
-        _ => {
-            let mut body = serde_json::to_string_pretty(&engine.spec()).unwrap_or_default();
-            body.push('\n');
-            typed(body, "application/json")
-        }
+        "/clusters" => json(&engine.clusters()),
+        _ => json(&engine.spec()),
     }
+}
+
+fn json(value: &impl serde::Serialize) -> Response {
+    let mut body = serde_json::to_string_pretty(value).unwrap_or_default();
+    body.push('\n');
+    typed(body, "application/json")
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {

@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     name: Name,
     stage: StageHandle<Http>,
     discovery: DiscoverySettings,
+    /// As the spec says it.
+    load_balancer: serde_json::Value,
     endpoints: Endpoints,
     endpoint_stages: Option<Arc<EndpointStages>>,
     _observes: Option<Subscription>,
@@ -76,12 +78,23 @@ impl Cluster {
             })
         };
         let discovery = spec.discovery.clone();
-        Self { name, stage, discovery, endpoints, endpoint_stages, _observes: observes }
+        let load_balancer = serde_json::to_value(&spec.load_balancer).unwrap_or_default();
+        Self { name, stage, discovery, load_balancer, endpoints, endpoint_stages, _observes: observes }
     }
 
     /// Its name.
     pub(super) fn name(&self) -> Name {
         self.name
+    }
+
+    /// Its endpoints.
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// How one of them is chosen, as the spec says it.
+    pub(super) fn load_balancer(&self) -> &serde_json::Value {
+        &self.load_balancer
     }
 
     /// Where requests enter it.

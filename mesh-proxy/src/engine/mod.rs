@@ -4,7 +4,10 @@ mod cluster;
 mod config;
 mod listener;
 mod route;
+mod status;
 mod worker;
+
+pub use status::{ClusterStatus, EndpointStatus, Reason};
 
 use crate::{plan::Plan, spec::ListenerSpec};
 use arc_swap::ArcSwap;
@@ -214,6 +217,11 @@ impl Engine {
     /// The spec that runs, as it was written: environment variables by their names.
     pub fn spec(&self) -> serde_json::Value {
         self.config().plan.to_json()
+    }
+
+    /// The clusters with their endpoints as they are at this moment, by name.
+    pub fn clusters(&self) -> Vec<ClusterStatus> {
+        self.config().clusters.iter().map(|(name, cluster)| ClusterStatus::of(name, cluster)).collect()
     }
 
     /// Whether the program has begun to end.
