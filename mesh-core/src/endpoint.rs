@@ -227,10 +227,13 @@ pub struct Endpoint {
 #[repr(align(128))]
 #[derive(Default)]
 struct State {
-    in_flight: AtomicU32,
-    health: Health,
     picks: AtomicU64,
+    /// Picks that have ended; the rest is in flight. So each of the two is one addition.
+    ended: AtomicU64,
+    latency: AtomicU64,
+    faults: AtomicU64,
     failures: AtomicU64,
+    health: Health,
 }
 
 impl Endpoint {
@@ -249,6 +252,7 @@ impl Endpoint {
     }
 
     /// Its number.
+    #[inline]
     pub fn id(&self) -> EndpointId {
         self.id
     }
@@ -264,18 +268,36 @@ impl Endpoint {
     }
 
     /// Its share of the load beside the others.
+    #[inline]
     pub fn weight(&self) -> u32 {
         self.target.weight
     }
 
     /// Its health.
+    #[inline]
     pub fn health(&self) -> &Health {
         &self.state.health
     }
 
     /// Calls that have not ended, bodies included.
+    #[inline]
     pub fn in_flight(&self) -> u32 {
-        self.state.in_flight.load(Relaxed)
+        // one may end between the two readings
+        self.state.picks.load(Relaxed).saturating_sub(self.state.ended.load(Relaxed)) as u32
+    }
+
+    /// A word in which balancers keep how long it takes to answer; its meaning is theirs, zero is nothing known. It is
+    /// kept as long as the counts are, so what was learned outlives a change of weight and a short absence. All
+    /// balancers over the endpoint share it.
+    #[inline]
+    pub fn latency_word(&self) -> &AtomicU64 {
+        &self.state.latency
+    }
+
+    /// The same for its failures of late.
+    #[inline]
+    pub fn fault_word(&self) -> &AtomicU64 {
+        &self.state.faults
     }
 
     /// How often it was picked.
@@ -289,16 +311,17 @@ impl Endpoint {
     }
 
     /// Counts a pick. The ticket ends the count in flight.
+    #[inline]
     pub fn pick(&self) -> Ticket {
-        self.state.in_flight.fetch_add(1, Relaxed);
         self.state.picks.fetch_add(1, Relaxed);
         Ticket::default()
     }
 }
 
 impl Watch for Endpoint {
+    #[inline]
     fn on_end(&self, _: Ticket, end: &End<'_>) {
-        self.state.in_flight.fetch_sub(1, Relaxed);
+        self.state.ended.fetch_add(1, Relaxed);
         if end.side == Side::Upstream && end.outcome.is_failure() {
             self.state.failures.fetch_add(1, Relaxed);
         }
@@ -327,6 +350,26 @@ mod tests {
         for text in ["localhost:80", "unix:app.sock", "127.0.0.1", ""] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn two_endpoints_never_share_a_line() {
+        assert_eq!((size_of::<State>(), align_of::<State>()), (128, 128));
+    }
+
+    #[test]
+    fn what_is_in_flight_and_remembered_outlives_a_new_description() {
+        let endpoint = Endpoint::new(Target::new(SocketAddr::from(([127, 0, 0, 1], 80))));
+        endpoint.pick();
+        endpoint.pick();
+        endpoint.latency_word().store(7, Relaxed);
+        let other = endpoint.retargeted(endpoint.target().clone().with_weight(2));
+        let at = crate::At::unread();
+        let context = crate::Context::none();
+        let verdict = crate::Verdict::without_answer(crate::Outcome::Failure, Side::Upstream);
+        endpoint.on_end(Ticket::default(), &End::new(verdict, &at, &context));
+        assert_eq!((other.in_flight(), other.picks(), other.failures()), (1, 2, 1));
+        assert_eq!(other.latency_word().load(Relaxed), 7);
     }
 
     #[test]

@@ -43,6 +43,20 @@ impl Alias {
         if side < cell.keep { own } else { cell.other as usize }
     }
 
+    /// Two from one draw, each from a half of it: exact to the number of cells divided by 2³². They may be the same.
+    #[inline]
+    pub(crate) fn choose_two(&self, draw: u64) -> (usize, usize) {
+        (self.choose_by_half((draw >> 32) as u32), self.choose_by_half(draw as u32))
+    }
+
+    #[inline]
+    fn choose_by_half(&self, draw: u32) -> usize {
+        let product = u64::from(draw) * self.cells.len() as u64;
+        let (own, side) = ((product >> 32) as usize, product as u32);
+        let cell = self.cells[own];
+        if side < cell.keep { own } else { cell.other as usize }
+    }
+
     /// How many of the 2³² sides of all cells belong to each entry.
     #[cfg(test)]
     pub(crate) fn mass(&self) -> Vec<u64> {
@@ -59,4 +73,14 @@ impl Alias {
 #[inline]
 pub(crate) fn even(draw: u64, count: usize) -> usize {
     ((u128::from(draw) * count as u128) >> 64) as usize
+}
+
+/// Two different ones of `count` from one draw; of one, twice the same. The bias is at most `count`²/2⁶⁴.
+#[inline]
+pub(crate) fn even_two(draw: u64, count: usize) -> (usize, usize) {
+    let product = u128::from(draw) * count as u128;
+    // what the first one leaves of the draw is as even as the draw was
+    let (first, rest) = ((product >> 64) as usize, product as u64);
+    let among_others = even(rest, count - 1);
+    (first, (among_others + usize::from(among_others >= first)).min(count - 1))
 }

@@ -5,10 +5,11 @@ use crate::{
     future::State,
     layer::Shared,
     policy::Draw,
+    seat::Seat,
     services::{Originals, Services},
-    table::Table,
+    table::{Picked, Table},
 };
-use mesh_core::{Address, Context, Endpoint, Endpoints, Open, Reach, Refusal, ResultsOnly, Target, Whole};
+use mesh_core::{Address, Context, Endpoint, Endpoints, Open, Reach, Record, Refusal, ResultsOnly, Target, Whole};
 use std::{
     collections::HashMap,
     fmt,
@@ -33,7 +34,7 @@ const ASKED: usize = 3;
 /// [`Endpoint`] until the end of the response's body, and written into the request's [`Context`], where a retry
 /// further out leaves it: the next attempt avoids what was tried while there is anything else.
 ///
-/// Clones are two reference counts. They share the endpoints and, for round robin, the turn; each clones the service
+/// Clones are two reference counts. They share the endpoints, what is known of them and, for round robin, the turn; each clones the service
 /// of an endpoint from the first one's when it first calls it. An instance whose `poll_ready` has failed is dropped,
 /// and made anew at the next call.
 ///
@@ -48,6 +49,8 @@ pub struct Balance<S, M = Whole> {
     family: Arc<Family<S>>,
     table: Arc<Table>,
     services: Services<S>,
+    /// Its own: a generator that all share would be written by all.
+    random: fastrand::Rng,
     reach: M,
 }
 
@@ -93,11 +96,11 @@ impl<S, M> Balance<S, M> {
         first_result: Duration,
         reach: M,
     ) -> Self {
-        let table = shared.current.table();
+        let table = shared.current.table.get();
         // anywhere in the round, far from the end of the numbers
         let turn = AtomicU64::new(fastrand::u32(..).into());
         let family = Arc::new(Family { shared, first_result, originals: Originals::new(make), turn });
-        Self { family, table, services: Services::new(), reach }
+        Self { family, table, services: Services::new(), random: fastrand::Rng::new(), reach }
     }
 
     /// As [`BalanceLayer::results_only`].
@@ -113,7 +116,7 @@ impl<S, M> Balance<S, M> {
     }
 
     fn judge_with<N>(self, reach: N) -> Balance<S, N> {
-        Balance { family: self.family, table: self.table, services: self.services, reach }
+        Balance { family: self.family, table: self.table, services: self.services, random: self.random, reach }
     }
 
     /// The endpoints it balances over.
@@ -128,6 +131,7 @@ impl<S, M: Clone> Clone for Balance<S, M> {
             family: self.family.clone(),
             table: self.table.clone(),
             services: Services::new(),
+            random: fastrand::Rng::new(),
             reach: self.reach.clone(),
         }
     }
@@ -149,23 +153,30 @@ where
     type Error = S::Error;
     type Future = BalanceFuture<S, R, M>;
 
+    #[inline]
     fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         self.refresh();
-        BalanceFuture::new(if self.table.is_resolved() { self.dispatch(request) } else { self.wait(request) })
+        BalanceFuture::new(self.dispatch(request))
     }
 }
 
 impl<S: Clone, M: Clone> Balance<S, M> {
-    /// Before discovery has said anything: nothing is there to be picked.
+    /// Nothing can be picked.
     #[cold]
-    fn wait<R>(&self, request: R) -> State<S, R, M>
+    fn without_endpoint<R>(&self, request: R) -> State<S, R, M>
     where
         S: Service<R>,
+        M: Reach<R, S::Response>,
     {
+        if self.table.is_resolved() {
+            return State::refused(NoEndpoint::of(&self.table));
+        }
+        // discovery has not said anything yet
         let shared = &self.family.shared;
         match shared.wait_until(self.family.first_result) {
             Some(until) => State::unresolved(self.clone(), request, &shared.current.changed, until),
@@ -181,60 +192,92 @@ impl<S: Clone, M: Clone> Balance<S, M> {
 
     #[inline]
     fn refresh(&mut self) {
-        if self.family.shared.current.version() != self.table.version() {
+        if self.family.shared.current.table.version() != self.table.version() {
             self.take_up();
         }
     }
 
     #[cold]
     fn take_up(&mut self) {
-        self.table = self.family.shared.current.table();
+        self.table = self.family.shared.current.table.get();
         self.services.sweep(&self.table, &self.family.originals);
     }
 
     /// Picks an endpoint and calls its service, if that is ready.
+    #[inline]
     pub(crate) fn dispatch<R>(&mut self, request: R) -> State<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,
         M: Reach<R, S::Response>,
     {
-        let context = self.reach.context(&request).clone();
+        let record = self.reach.record(&request);
+        let Some(picked) = self.pick(record.context(), &Passed::default()) else {
+            return self.without_endpoint(request);
+        };
+        let service = self.services.get(&self.table, picked.index, &self.family.originals);
+        match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let open = open(self.table.seat(picked.index), picked, record);
+                State::called(service.call(request), open, self.reach.clone())
+            }
+            Poll::Ready(Err(error)) => self.broken(picked, record, error),
+            Poll::Pending => self.pass_over(picked, record, request),
+        }
+    }
+
+    /// The service that was picked is not ready: others are asked, and if none of them is the call waits.
+    #[cold]
+    fn pass_over<R>(&mut self, first: Picked, record: M::Record, request: R) -> State<S, R, M>
+    where
+        S: Service<R>,
+        S::Error: Refusal,
+        M: Reach<R, S::Response>,
+    {
         let mut passed = Passed::default();
+        let mut picked = first;
         loop {
-            let Some(index) = self.pick(&context, &passed) else {
-                return State::refused(NoEndpoint::of(&self.table));
+            let service = self.services.get(&self.table, picked.index, &self.family.originals);
+            // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
+            let fresh = service.clone();
+            let taken = std::mem::replace(service, fresh);
+            let next = if passed.add(picked.index) { self.pick(record.context(), &passed) } else { None };
+            let Some(next) = next else {
+                let open = open(self.table.seat(picked.index), picked, record);
+                return State::waiting(taken, request, open, self.reach.clone());
             };
-            let table = &*self.table;
-            let service = self.services.get(table, index, &self.family.originals);
+            picked = next;
+            let service = self.services.get(&self.table, picked.index, &self.family.originals);
             match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
-                    let open = open(table.endpoint(index), context);
+                    let open = open(self.table.seat(picked.index), picked, record);
                     return State::called(service.call(request), open, self.reach.clone());
                 }
-                Poll::Ready(Err(mut error)) => {
-                    open(table.endpoint(index), context).end_error(&mut error);
-                    self.services.discard(table, index, &self.family.originals);
-                    return State::failed(error);
-                }
-                // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
-                Poll::Pending => {
-                    let fresh = service.clone();
-                    let taken = std::mem::replace(service, fresh);
-                    if !passed.add(index) {
-                        let open = open(table.endpoint(index), context);
-                        return State::waiting(taken, request, open, self.reach.clone());
-                    }
-                }
+                Poll::Ready(Err(error)) => return self.broken(picked, record, error),
+                Poll::Pending => {}
             }
         }
     }
 
+    /// The readiness of the service that was picked has failed: that instance is of no use any more.
+    #[cold]
+    fn broken<R>(&mut self, picked: Picked, record: M::Record, mut error: S::Error) -> State<S, R, M>
+    where
+        S: Service<R>,
+        S::Error: Refusal,
+        M: Reach<R, S::Response>,
+    {
+        open(self.table.seat(picked.index), picked, record).end_error(&mut error);
+        self.services.discard(&self.table, picked.index, &self.family.originals);
+        State::failed(error)
+    }
+
     #[inline]
-    fn pick(&self, context: &Context, passed: &Passed) -> Option<usize> {
-        let draw = || match self.table.draws() {
-            Draw::Random => fastrand::u64(..),
-            Draw::Turn => self.family.turn.fetch_add(1, Relaxed),
+    fn pick(&mut self, context: &Context, passed: &Passed) -> Option<Picked> {
+        let (random, turn) = (&mut self.random, &self.family.turn);
+        let draw = |draw| match draw {
+            Draw::Random => random.u64(..),
+            Draw::Turn => turn.fetch_add(1, Relaxed),
         };
         let avoid = |index: usize, endpoint: &Endpoint| passed.contains(index) || context.tried(endpoint.id());
         self.table.pick(draw, avoid)
@@ -243,10 +286,10 @@ impl<S: Clone, M: Clone> Balance<S, M> {
 
 /// Counts the pick.
 #[inline]
-fn open(endpoint: &Arc<Endpoint>, context: Context) -> Open<Endpoint> {
-    context.add_tried(endpoint.id());
-    let ticket = endpoint.pick();
-    Open::new(endpoint.clone(), ticket, context)
+fn open<C: Record>(seat: &Arc<Seat>, picked: Picked, record: C) -> Open<Seat, C> {
+    record.context().add_tried(seat.endpoint.id());
+    seat.endpoint.pick();
+    Open::new(seat.clone(), picked.ticket(), record)
 }
 
 /// Endpoints that were not ready for the call at hand.

@@ -1,8 +1,8 @@
 //! The response future.
 
-use crate::{Balance, NoEndpoint};
+use crate::{Balance, NoEndpoint, seat::Seat};
 use mesh_core::{
-    Endpoint, Kind, Nanos, Open, Reach, Refusal, Rejection,
+    Kind, Nanos, Open, Reach, Refusal, Rejection,
     time::{self, Sleep},
 };
 use pin_project_lite::pin_project;
@@ -21,6 +21,7 @@ pin_project! {
     pub struct BalanceFuture<S, R, M>
     where
         S: Service<R>,
+        M: Reach<R, S::Response>,
     {
         #[pin]
         state: State<S, R, M>,
@@ -32,24 +33,39 @@ pin_project! {
     pub(crate) enum State<S, R, M>
     where
         S: Service<R>,
+        M: Reach<R, S::Response>,
     {
         /// An endpoint has the request.
-        Called { #[pin] inner: S::Future, open: Open<Endpoint>, reach: M },
-        /// An endpoint is picked, its service is not ready.
-        Waiting { waiting: Option<Box<Waiting<S, R, M>>> },
-        /// The endpoints are not known yet.
-        Unresolved { unresolved: Pin<Box<Unresolved<S, R, M>>> },
-        /// It was never called.
-        Failed { error: Option<S::Error> },
-        /// There is nothing to call.
-        Refused { cause: Option<NoEndpoint> },
+        Called { #[pin] inner: S::Future, open: Open<Seat, M::Record>, reach: M },
+        /// None has it yet, or will.
+        Aside { aside: Box<Aside<S, R, M>> },
     }
 }
 
-pub(crate) struct Waiting<S, R, M> {
+/// What is rare, so that it takes no room in the future of each call.
+pub(crate) enum Aside<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
+    /// An endpoint is picked, its service is not ready.
+    Waiting(Option<Waiting<S, R, M>>),
+    /// The endpoints are not known yet.
+    Unresolved(Pin<Box<Unresolved<S, R, M>>>),
+    /// It was never called.
+    Failed(Option<S::Error>),
+    /// There is nothing to call.
+    Refused(Option<NoEndpoint>),
+}
+
+pub(crate) struct Waiting<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
     service: S,
     request: R,
-    open: Open<Endpoint>,
+    open: Open<Seat, M::Record>,
     reach: M,
 }
 
@@ -64,38 +80,50 @@ pin_project! {
     }
 }
 
-impl<S: Service<R>, R, M> State<S, R, M> {
-    pub(crate) fn called(inner: S::Future, open: Open<Endpoint>, reach: M) -> Self {
+impl<S, R, M> State<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
+    #[inline]
+    pub(crate) fn called(inner: S::Future, open: Open<Seat, M::Record>, reach: M) -> Self {
         State::Called { inner, open, reach }
     }
 
-    pub(crate) fn waiting(service: S, request: R, open: Open<Endpoint>, reach: M) -> Self {
-        State::Waiting { waiting: Some(Box::new(Waiting { service, request, open, reach })) }
+    pub(crate) fn waiting(service: S, request: R, open: Open<Seat, M::Record>, reach: M) -> Self {
+        Self::aside(Aside::Waiting(Some(Waiting { service, request, open, reach })))
     }
 
     pub(crate) fn unresolved(balance: Balance<S, M>, request: R, changed: &Arc<Notify>, until: Nanos) -> Self {
         let notify = changed.clone();
-        State::Unresolved {
-            unresolved: Box::pin(Unresolved {
-                balance,
-                request: Some(request),
-                changed: notify.clone().notified_owned(),
-                notify,
-                timeout: time::sleep_until(until),
-            }),
-        }
+        Self::aside(Aside::Unresolved(Box::pin(Unresolved {
+            balance,
+            request: Some(request),
+            changed: notify.clone().notified_owned(),
+            notify,
+            timeout: time::sleep_until(until),
+        })))
     }
 
     pub(crate) fn failed(error: S::Error) -> Self {
-        State::Failed { error: Some(error) }
+        Self::aside(Aside::Failed(Some(error)))
     }
 
     pub(crate) fn refused(cause: NoEndpoint) -> Self {
-        State::Refused { cause: Some(cause) }
+        Self::aside(Aside::Refused(Some(cause)))
+    }
+
+    fn aside(aside: Aside<S, R, M>) -> Self {
+        State::Aside { aside: Box::new(aside) }
     }
 }
 
-impl<S: Service<R>, R, M> BalanceFuture<S, R, M> {
+impl<S, R, M> BalanceFuture<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
+    #[inline]
     pub(crate) fn new(state: State<S, R, M>) -> Self {
         Self { state }
     }
@@ -109,39 +137,15 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Called { inner, open, reach } => {
-                    let mut result = ready!(inner.poll(cx));
-                    match &mut result {
-                        Ok(response) => reach.respond(open, response),
-                        Err(error) => open.end_error(error),
-                    }
-                    return Poll::Ready(result);
-                }
-                StateProj::Waiting { waiting } => {
-                    let Some(present) = waiting else { panic!("polled after completion") };
-                    match ready!(present.service.poll_ready(cx)) {
-                        Ok(()) => match waiting.take() {
-                            Some(waiting) => waiting.call(),
-                            None => panic!("polled after completion"),
-                        },
-                        Err(mut error) => {
-                            present.open.end_error(&mut error);
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                }
-                StateProj::Unresolved { unresolved } => ready!(unresolved.as_mut().poll_resolved(cx)),
-                StateProj::Failed { error } => match error.take() {
-                    Some(error) => return Poll::Ready(Err(error)),
-                    None => panic!("polled after completion"),
-                },
-                StateProj::Refused { cause } => match cause.take() {
-                    Some(cause) => return Poll::Ready(Err(Rejection::new(Kind::NoEndpoint).because(cause).into())),
-                    None => panic!("polled after completion"),
+                StateProj::Called { inner, open, reach } => return open.poll(inner, reach, cx),
+                StateProj::Aside { aside } => match ready!(aside.poll_next(cx)) {
+                    Ok(next) => next,
+                    Err(error) => return Poll::Ready(Err(error)),
                 },
             };
             state.set(next);
@@ -149,7 +153,42 @@ where
     }
 }
 
-impl<S: Service<R>, R, M> Waiting<S, R, M> {
+impl<S, R, M> Aside<S, R, M>
+where
+    S: Service<R> + Clone,
+    S::Error: Refusal,
+    M: Reach<R, S::Response>,
+{
+    /// What comes next, or how the call ends.
+    #[cold]
+    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<State<S, R, M>, S::Error>> {
+        const OVER: &str = "not polled after completion";
+        match self {
+            Aside::Waiting(waiting) => {
+                let present = waiting.as_mut().expect(OVER);
+                match ready!(present.service.poll_ready(cx)) {
+                    Ok(()) => Poll::Ready(Ok(waiting.take().expect(OVER).call())),
+                    Err(mut error) => {
+                        present.open.end_error(&mut error);
+                        Poll::Ready(Err(error))
+                    }
+                }
+            }
+            Aside::Unresolved(unresolved) => unresolved.as_mut().poll_resolved(cx).map(Ok),
+            Aside::Failed(error) => Poll::Ready(Err(error.take().expect(OVER))),
+            Aside::Refused(cause) => {
+                let cause = cause.take().expect(OVER);
+                Poll::Ready(Err(Rejection::new(Kind::NoEndpoint).because(cause).into()))
+            }
+        }
+    }
+}
+
+impl<S, R, M> Waiting<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
     fn call(mut self) -> State<S, R, M> {
         State::called(self.service.call(self.request), self.open, self.reach)
     }
@@ -179,7 +218,11 @@ where
     }
 }
 
-impl<S: Service<R>, R, M> fmt::Debug for BalanceFuture<S, R, M> {
+impl<S, R, M> fmt::Debug for BalanceFuture<S, R, M>
+where
+    S: Service<R>,
+    M: Reach<R, S::Response>,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalanceFuture").finish_non_exhaustive()
     }

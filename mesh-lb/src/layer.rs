@@ -2,6 +2,7 @@
 
 use crate::{
     Balance, Policy,
+    published::Published,
     table::{Table, TableBuilder},
 };
 use mesh_core::{Endpoint, Endpoints, Nanos, ResultsOnly, Subscription, Whole, time};
@@ -9,10 +10,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -122,7 +120,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn new(endpoints: Endpoints, policy: Policy) -> Self {
-        let current = Arc::new(Current::new(policy));
+        let current = Arc::new(Current::new(TableBuilder::new(policy, endpoints.source().clone())));
         let subscription = endpoints.subscribe({
             let current = current.clone();
             move |set| current.rebuild(|builder| builder.set_endpoints(set.clone()))
@@ -145,46 +143,26 @@ impl Shared {
 
 /// The table that is in force.
 pub(crate) struct Current {
-    /// Of `table`; written after it. What a call looks at.
-    version: AtomicU64,
-    table: Mutex<Arc<Table>>,
+    pub(crate) table: Published<Table>,
     builder: Mutex<TableBuilder>,
     /// Wakes those who wait for a first result.
     pub(crate) changed: Arc<Notify>,
 }
 
 impl Current {
-    fn new(policy: Policy) -> Self {
-        let mut builder = TableBuilder::new(policy);
-        let table = Arc::new(builder.set_policy(policy));
-        Self {
-            version: AtomicU64::new(table.version()),
-            table: Mutex::new(table),
-            builder: Mutex::new(builder),
-            changed: Arc::default(),
-        }
+    fn new(mut builder: TableBuilder) -> Self {
+        let table = builder.build();
+        Self { table: Published::new(table.version(), table), builder: Mutex::new(builder), changed: Arc::default() }
     }
 
     fn rebuild(&self, build: impl FnOnce(&mut TableBuilder) -> Table) {
         let mut builder = locked(&self.builder);
-        let table = Arc::new(build(&mut builder));
-        let version = table.version();
-        let before = std::mem::replace(&mut *locked(&self.table), table);
-        self.version.store(version, Release);
+        let table = build(&mut builder);
+        let before = self.table.publish(table.version(), table);
         self.changed.notify_waiters();
         drop(builder);
         // frees a whole table if nobody holds it: not under a lock
         drop(before);
-    }
-
-    #[inline]
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Acquire)
-    }
-
-    /// The lock is held by others no longer than it takes to put in a pointer.
-    pub(crate) fn table(&self) -> Arc<Table> {
-        locked(&self.table).clone()
     }
 }
 

@@ -79,14 +79,19 @@
 
 mod alias;
 mod balance;
+mod baseline;
 #[cfg(feature = "config")]
 mod config;
 mod error;
+mod estimate;
 mod future;
 mod layer;
 mod policy;
+mod published;
 mod rotation;
+mod seat;
 mod services;
+mod sync;
 mod table;
 
 #[cfg(test)]
@@ -97,7 +102,7 @@ pub use balance::Balance;
 pub use error::NoEndpoint;
 pub use future::BalanceFuture;
 pub use layer::BalanceLayer;
-pub use policy::Policy;
+pub use policy::{Load, PeakEwma, Policy};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

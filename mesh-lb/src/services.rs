@@ -48,15 +48,15 @@ impl<S> Services<S> {
         Self { slots: Vec::new() }
     }
 
-    /// The service of the endpoint at `index`.
+    /// The service of the endpoint at `index` of the table that was last swept by.
     #[inline]
     pub(crate) fn get(&mut self, table: &Table, index: usize, originals: &Originals<S>) -> &mut S
     where
         S: Clone,
     {
-        let slot = table.slot(index);
-        let id = table.endpoint(index).id();
-        if !matches!(self.slots.get(slot), Some(Some(made)) if made.endpoint == id) {
+        let slot = table.seat(index).slot as usize;
+        // since the last sweep by this table no slot is another endpoint's
+        if !matches!(self.slots.get(slot), Some(Some(_))) {
             self.fetch(table, index, originals);
         }
         match &mut self.slots[slot] {
@@ -70,7 +70,8 @@ impl<S> Services<S> {
     where
         S: Clone,
     {
-        let (endpoint, slot) = (table.endpoint(index), table.slot(index));
+        let seat = table.seat(index);
+        let (endpoint, slot) = (&seat.endpoint, seat.slot as usize);
         // the lock is let go before the service is made
         let kept = locked(&originals.kept).clone_of(endpoint.id(), slot);
         let made = kept.unwrap_or_else(|| {
@@ -89,7 +90,7 @@ impl<S> Services<S> {
     /// Gives the service of the endpoint at `index` up, as it has failed for good: the next call makes a new one.
     #[cold]
     pub(crate) fn discard(&mut self, table: &Table, index: usize, originals: &Originals<S>) {
-        let slot = table.slot(index);
+        let slot = table.seat(index).slot as usize;
         let Some(broken) = self.slots.get_mut(slot).and_then(Option::take) else { return };
         let original = locked(&originals.kept)
             .slots

@@ -2,10 +2,17 @@
 
 use crate::{
     Policy,
-    policy::{Choice, Draw},
+    baseline::{Baseline, LOOKED_AT},
+    estimate::{stamp, written},
+    policy::{Choice, Draw, Pairs, Single},
+    seat::{Lessons, Seat},
 };
-use mesh_core::{Endpoint, EndpointId, EndpointSet};
-use std::{collections::HashMap, sync::Arc};
+use arc_swap::ArcSwap;
+use mesh_core::{Endpoint, EndpointId, EndpointSet, Nanos, Ticket, time};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 /// How often a policy is asked again when what it chose will not do, before the others are gone through.
 const DRAWS: usize = 4;
@@ -14,25 +21,41 @@ const DRAWS: usize = 4;
 /// change of the set, off the path of requests.
 #[derive(Debug)]
 pub(crate) struct Table {
-    version: u64,
-    resolved: bool,
-    entries: Box<[Entry]>,
+    seats: Box<[Arc<Seat>]>,
     /// `None`: there is nothing to choose from.
     choice: Option<Choice>,
+    lessons: Arc<Lessons>,
+    version: u64,
+    resolved: bool,
     /// Whether weight 0 means never; not so where all weights are 0.
     weighted: bool,
     /// Who has which slot.
     slots: Box<[Option<EndpointId>]>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    endpoint: Arc<Endpoint>,
-    slot: u32,
+/// An endpoint that was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Picked {
+    pub(crate) index: usize,
+    /// When, where the policy wants to know how long it takes.
+    at: Nanos,
+}
+
+impl Picked {
+    fn untimed(index: usize) -> Self {
+        Self { index, at: Nanos::ZERO }
+    }
+
+    /// What its [`Seat`] is to hear again.
+    #[inline]
+    pub(crate) fn ticket(self) -> Ticket {
+        Ticket(self.at.as_nanos(), 0)
+    }
 }
 
 impl Table {
     /// Grows with every change of the set or the policy.
+    #[inline]
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -43,65 +66,152 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.seats.len()
     }
 
-    pub(crate) fn endpoint(&self, index: usize) -> &Arc<Endpoint> {
-        &self.entries[index].endpoint
-    }
-
-    /// A small number that is this endpoint's for as long as it stays in the set.
-    pub(crate) fn slot(&self, index: usize) -> usize {
-        self.entries[index].slot as usize
+    #[inline]
+    pub(crate) fn seat(&self, index: usize) -> &Arc<Seat> {
+        &self.seats[index]
     }
 
     pub(crate) fn slots(&self) -> &[Option<EndpointId>] {
         &self.slots
     }
 
-    /// What a pick needs.
-    #[inline]
-    pub(crate) fn draws(&self) -> Draw {
-        self.choice.as_ref().map_or(Draw::Random, Choice::draws)
-    }
-
     /// Picks an endpoint that is eligible: one that is not to be avoided while there is such a one, else any.
     #[inline]
     pub(crate) fn pick(
         &self,
-        mut draw: impl FnMut() -> u64,
+        mut draw: impl FnMut(Draw) -> u64,
         avoid: impl Fn(usize, &Endpoint) -> bool,
-    ) -> Option<usize> {
-        let choice = self.choice.as_ref()?;
-        self.find(choice, &mut draw, |index, endpoint| endpoint.health().is_eligible() && !avoid(index, endpoint))
-            .or_else(|| self.find(choice, &mut draw, |_, endpoint| endpoint.health().is_eligible()))
+    ) -> Option<Picked> {
+        let fits = |index: usize, endpoint: &Endpoint| endpoint.health().is_eligible() && !avoid(index, endpoint);
+        match self.choice.as_ref()? {
+            Choice::One(single, from) => {
+                let chosen = single.choose(draw(*from));
+                if fits(chosen, &self.seats[chosen].endpoint) {
+                    return Some(Picked::untimed(chosen));
+                }
+                self.find(single, chosen, || draw(*from), fits).map(Picked::untimed)
+            }
+            Choice::Better(pairs) => {
+                let draw = || draw(Draw::Random);
+                match self.lessons.latency() {
+                    None => self.better(pairs, draw, fits, Seat::cost_by_requests).map(Picked::untimed),
+                    Some((rates, baseline)) => {
+                        let at = time::now();
+                        if baseline.is_due(at) {
+                            self.refresh(at, baseline);
+                        }
+                        let (now, median) = (stamp(at), baseline.median());
+                        let cost = |seat: &Seat| seat.cost_by_latency(rates, now, median);
+                        self.better(pairs, draw, fits, cost).map(|index| Picked { index, at })
+                    }
+                }
+            }
+        }
     }
 
+    /// The one of two that costs less, the first if they cost the same.
     #[inline]
+    fn better(
+        &self,
+        pairs: &Pairs,
+        mut draw: impl FnMut() -> u64,
+        fits: impl Fn(usize, &Endpoint) -> bool,
+        cost: impl Fn(&Seat) -> f32,
+    ) -> Option<usize> {
+        let (one, other) = pairs.choose(&mut draw);
+        let (first, second) = (&*self.seats[one], &*self.seats[other]);
+        if fits(one, &first.endpoint) && fits(other, &second.endpoint) {
+            return Some(if cost(first) <= cost(second) { one } else { other });
+        }
+        self.better_of_some((one, other), pairs, draw, fits, cost)
+    }
+
+    /// The same where not all endpoints fit: of the first two that do.
+    #[cold]
+    fn better_of_some(
+        &self,
+        (mut one, mut other): (usize, usize),
+        pairs: &Pairs,
+        mut draw: impl FnMut() -> u64,
+        fits: impl Fn(usize, &Endpoint) -> bool,
+        cost: impl Fn(&Seat) -> f32,
+    ) -> Option<usize> {
+        let mut found: Option<usize> = None;
+        for _ in 0..DRAWS {
+            for index in [one, other] {
+                match found {
+                    _ if !fits(index, &self.seats[index].endpoint) => {}
+                    None => found = Some(index),
+                    Some(first) if first == index => {}
+                    Some(first) => {
+                        let is_first = cost(&self.seats[first]) <= cost(&self.seats[index]);
+                        return Some(if is_first { first } else { index });
+                    }
+                }
+            }
+            (one, other) = pairs.choose(&mut draw);
+        }
+        found
+            .or_else(|| self.scan(one, &fits))
+            .or_else(|| self.scan(one, |_, endpoint| endpoint.health().is_eligible()))
+    }
+
+    /// As the policy chooses, from the second draw on.
+    #[cold]
     fn find(
         &self,
-        choice: &Choice,
-        draw: &mut impl FnMut() -> u64,
+        single: &Single,
+        first: usize,
+        mut draw: impl FnMut() -> u64,
         fits: impl Fn(usize, &Endpoint) -> bool,
     ) -> Option<usize> {
-        let mut chosen = 0;
-        for _ in 0..DRAWS {
-            chosen = choice.choose(draw());
-            if fits(chosen, &self.entries[chosen].endpoint) {
+        let mut chosen = first;
+        for _ in 1..DRAWS {
+            chosen = single.choose(draw());
+            if fits(chosen, &self.seats[chosen].endpoint) {
                 return Some(chosen);
             }
         }
-        self.scan(chosen, fits)
+        self.scan(chosen, &fits).or_else(|| {
+            let eligible = |_: usize, endpoint: &Endpoint| endpoint.health().is_eligible();
+            let drawn =
+                (0..DRAWS).map(|_| single.choose(draw())).find(|index| eligible(*index, &self.seats[*index].endpoint));
+            drawn.or_else(|| self.scan(chosen, eligible))
+        })
     }
 
     /// All in turn, from behind the last one that was chosen.
     #[cold]
     fn scan(&self, last: usize, fits: impl Fn(usize, &Endpoint) -> bool) -> Option<usize> {
-        let behind = last + 1..self.entries.len();
+        let behind = last + 1..self.seats.len();
         behind.chain(0..=last).find(|index| {
-            let endpoint = &self.entries[*index].endpoint;
+            let endpoint = &self.seats[*index].endpoint;
             (!self.weighted || endpoint.weight() != 0) && fits(*index, endpoint)
         })
+    }
+
+    /// Looks at what is known of endpoints: at all, or at as many as there is room for.
+    #[cold]
+    fn refresh(&self, now: Nanos, baseline: &Baseline) {
+        baseline.refresh(now, |values| {
+            let mut count = 0;
+            let mut see = |seat: &Seat| {
+                let word = seat.endpoint.latency_word().load(Relaxed);
+                if word != 0 {
+                    values[count] = written(word);
+                    count += 1;
+                }
+            };
+            if self.seats.len() <= LOOKED_AT {
+                self.seats.iter().for_each(|seat| see(seat));
+            } else {
+                (0..LOOKED_AT).for_each(|_| see(&self.seats[fastrand::usize(..self.seats.len())]));
+            }
+            count
+        });
     }
 }
 
@@ -109,6 +219,8 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct TableBuilder {
     policy: Policy,
+    source: Arc<ArcSwap<EndpointSet>>,
+    lessons: Arc<Lessons>,
     set: Arc<EndpointSet>,
     version: u64,
     slots: HashMap<EndpointId, u32>,
@@ -116,8 +228,10 @@ pub(crate) struct TableBuilder {
 }
 
 impl TableBuilder {
-    pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy, set: Arc::default(), version: 0, slots: HashMap::new(), free: Vec::new() }
+    /// `source` is where the set is to be read, at any time.
+    pub(crate) fn new(policy: Policy, source: Arc<ArcSwap<EndpointSet>>) -> Self {
+        let lessons = Arc::new(Lessons::new(policy, source.clone()));
+        Self { policy, source, lessons, set: Arc::default(), version: 0, slots: HashMap::new(), free: Vec::new() }
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -125,7 +239,10 @@ impl TableBuilder {
     }
 
     pub(crate) fn set_policy(&mut self, policy: Policy) -> Table {
-        self.policy = policy;
+        if policy != self.policy {
+            self.policy = policy;
+            self.lessons = Arc::new(Lessons::new(policy, self.source.clone()));
+        }
         self.build()
     }
 
@@ -134,18 +251,21 @@ impl TableBuilder {
         self.build()
     }
 
-    fn build(&mut self) -> Table {
+    pub(crate) fn build(&mut self) -> Table {
         self.version += 1;
         self.assign_slots();
         let endpoints = self.set.endpoints();
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
         let mut slots = vec![None; self.slots.len() + self.free.len()];
         self.slots.iter().for_each(|(id, slot)| slots[*slot as usize] = Some(*id));
-        let entry = |endpoint: &Arc<Endpoint>| Entry { endpoint: endpoint.clone(), slot: self.slots[&endpoint.id()] };
+        let seat = |endpoint: &Arc<Endpoint>| {
+            Arc::new(Seat::new(endpoint.clone(), self.slots[&endpoint.id()], self.lessons.clone()))
+        };
         Table {
             version: self.version,
             resolved: self.set.is_resolved(),
-            entries: endpoints.iter().map(entry).collect(),
+            seats: endpoints.iter().map(seat).collect(),
+            lessons: self.lessons.clone(),
             choice: (!weights.is_empty()).then(|| Choice::new(self.policy, &weights)),
             weighted: weights.iter().any(|weight| *weight != 0),
             slots: slots.into(),

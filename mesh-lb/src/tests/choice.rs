@@ -3,7 +3,7 @@
 use crate::{
     Policy,
     alias::Alias,
-    policy::Choice,
+    policy::{Choice, Pairs, Single},
     rotation::{sequence, spread},
 };
 use proptest::prelude::*;
@@ -24,8 +24,15 @@ fn chi_squared(counts: &[u64], weights: &[u32]) -> f64 {
 const BEYOND_CHANCE: f64 = 46.80;
 const PICKS: u64 = 1_000_000;
 
+fn single(policy: Policy, weights: &[u32]) -> Single {
+    match Choice::new(policy, weights) {
+        Choice::One(single, _) => single,
+        Choice::Better(_) => panic!("{policy:?} chooses one"),
+    }
+}
+
 fn count(weights: &[u32], seed: u64) -> Vec<u64> {
-    let choice = Choice::new(Policy::Random, weights);
+    let choice = single(Policy::Random, weights);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut counts = vec![0; weights.len()];
     for _ in 0..PICKS {
@@ -62,9 +69,9 @@ fn a_share_that_is_off_by_a_twentieth_would_be_noticed() {
 fn weight_zero_is_never_chosen_unless_all_are_zero() {
     for policy in [Policy::Random, Policy::RoundRobin] {
         let mut random = fastrand::Rng::with_seed(7);
-        let choice = Choice::new(policy, &[0, 3, 0, 1, 0]);
+        let choice = single(policy, &[0, 3, 0, 1, 0]);
         assert!((0..10_000).all(|_| [1, 3].contains(&choice.choose(random.u64(..)))), "{policy:?}");
-        let choice = Choice::new(policy, &[0; 3]);
+        let choice = single(policy, &[0; 3]);
         let mut seen = [false; 3];
         (0..100).for_each(|_| seen[choice.choose(random.u64(..))] = true);
         assert_eq!(seen, [true; 3], "{policy:?}");
@@ -126,8 +133,8 @@ fn heavy_and_light_take_turns() {
 fn long_rounds_are_kept_within_a_few_turns() {
     for weights in [vec![u32::MAX, 1_000_000_007, 12_345], (1..=100).map(|weight| weight * 65_537).collect()] {
         let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-        let choice = Choice::new(Policy::RoundRobin, &weights);
-        assert!(matches!(choice, Choice::Spread(_)) || weights.len() == 100);
+        let choice = single(Policy::RoundRobin, &weights);
+        assert!(matches!(choice, Single::Spread(_)) || weights.len() == 100);
         let alias = Alias::new(&weights);
         let mut counts = vec![0_u64; weights.len()];
         let start = 0x5EED;
@@ -140,5 +147,77 @@ fn long_rounds_are_kept_within_a_few_turns() {
             }
         }
         assert!(farthest < 8.0, "{farthest} turns off for {} entries", weights.len());
+    }
+}
+
+fn pairs(weights: &[u32]) -> Pairs {
+    match Choice::new(Policy::default(), weights) {
+        Choice::Better(pairs) => pairs,
+        Choice::One(..) => panic!("p2c chooses two"),
+    }
+}
+
+/// Each of the 90 ordered pairs of ten is as likely as any other, and from one draw.
+#[test]
+fn two_are_different_and_every_pair_is_as_likely() {
+    /// Where the probability of a larger χ² with 89 degrees of freedom is 10⁻⁶.
+    const BEYOND_CHANCE: f64 = 164.0;
+    for seed in 0..5 {
+        let (pairs, mut random) = (pairs(&[1; 10]), fastrand::Rng::with_seed(seed));
+        let mut counts = vec![0; 100];
+        let mut draws = 0_u64;
+        for _ in 0..PICKS {
+            let (first, second) = pairs.choose(|| {
+                draws += 1;
+                random.u64(..)
+            });
+            assert_ne!(first, second);
+            counts[first * 10 + second] += 1;
+        }
+        let weights: Vec<u32> = (0..100).map(|pair| u32::from(pair % 11 != 0)).collect();
+        let statistic = chi_squared(&counts, &weights);
+        assert!(statistic < BEYOND_CHANCE, "seed {seed}: {statistic}");
+        assert_eq!(draws, PICKS);
+    }
+}
+
+/// The first of two has its weight's share; so has the second where it is drawn anew only if it is the first.
+#[test]
+fn two_by_weight() {
+    let weights = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+    for seed in 0..5 {
+        let (pairs, mut random) = (pairs(&weights), fastrand::Rng::with_seed(seed));
+        let mut counts = vec![0; 10];
+        let mut same = 0;
+        for _ in 0..PICKS {
+            let (first, second) = pairs.choose(|| random.u64(..));
+            counts[first] += 1;
+            same += u64::from(first == second);
+        }
+        let statistic = chi_squared(&counts, &weights);
+        assert!(statistic < BEYOND_CHANCE, "seed {seed}: {statistic}");
+        // Σ (w/W)³ = 1.8 %
+        assert!((17_000..20_000).contains(&same), "{same} in a million");
+    }
+}
+
+#[test]
+fn of_one_and_of_two() {
+    let mut random = fastrand::Rng::with_seed(3);
+    assert_eq!(pairs(&[5]).choose(|| random.u64(..)), (0, 0));
+    assert!((0..1000).all(|_| [(0, 1), (1, 0)].contains(&pairs(&[5, 5]).choose(|| random.u64(..)))));
+    assert!((0..1000).all(|_| {
+        let (first, second) = pairs(&[0, 1, 0, 9]).choose(|| random.u64(..));
+        [1, 3].contains(&first) && [1, 3].contains(&second)
+    }));
+}
+
+#[test]
+fn the_ends_of_the_draws() {
+    for count in [1, 2, 3, 10_000, usize::MAX >> 32] {
+        for draw in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            let (first, second) = crate::alias::even_two(draw, count);
+            assert!(first < count && second < count && (count == 1 || first != second), "{draw} of {count}");
+        }
     }
 }

@@ -1,2 +1,4 @@
 mod choice;
+mod estimate;
+mod model;
 mod pick;

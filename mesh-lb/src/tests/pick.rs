@@ -1,7 +1,7 @@
 //! Picks from a table.
 
 use crate::{
-    Policy,
+    Load, PeakEwma, Policy,
     table::{Table, TableBuilder},
 };
 use mesh_core::{Endpoint, EndpointSet, Endpoints, HealthFlag, Target};
@@ -15,15 +15,24 @@ fn set(weights: &[u32]) -> Arc<EndpointSet> {
     Endpoints::fixed((1..).zip(weights).map(|(port, weight)| target(port, *weight))).load()
 }
 
+fn builder(policy: Policy) -> TableBuilder {
+    TableBuilder::new(policy, Endpoints::fixed([]).source().clone())
+}
+
 fn table(policy: Policy, weights: &[u32]) -> Table {
-    TableBuilder::new(policy).set_endpoints(set(weights))
+    builder(policy).set_endpoints(set(weights))
 }
 
 fn pick(table: &Table, random: &mut fastrand::Rng, avoid: impl Fn(usize) -> bool) -> Option<usize> {
-    table.pick(|| random.u64(..), |index, _: &Endpoint| avoid(index))
+    table.pick(|_| random.u64(..), |index, _: &Endpoint| avoid(index)).map(|picked| picked.index)
 }
 
-const POLICIES: [Policy; 2] = [Policy::Random, Policy::RoundRobin];
+const POLICIES: [Policy; 4] = [
+    Policy::Random,
+    Policy::RoundRobin,
+    Policy::p2c(Load::LeastRequest),
+    Policy::P2c { load: Load::PeakEwma(PeakEwma::DEFAULT) },
+];
 
 #[test]
 fn none_one_two() {
@@ -60,7 +69,7 @@ fn weight_zero_is_not_found_by_going_through_all() {
     for policy in POLICIES {
         let table = table(policy, &[0, 1, 0]);
         assert_eq!(pick(&table, &mut random, |index| index == 1), Some(1), "rather the same again");
-        table.endpoint(1).health().set(HealthFlag::Ejected, true);
+        table.seat(1).endpoint.health().set(HealthFlag::Ejected, true);
         assert_eq!(pick(&table, &mut random, |_| false), None);
     }
 }
@@ -71,23 +80,23 @@ fn what_is_not_eligible_is_left_out() {
     for policy in POLICIES {
         let table = table(policy, &[1; 20]);
         for index in 0..19 {
-            table.endpoint(index).health().set(HealthFlag::CircuitOpen, true);
+            table.seat(index).endpoint.health().set(HealthFlag::CircuitOpen, true);
         }
         for _ in 0..100 {
             assert_eq!(pick(&table, &mut random, |index| index == 19), Some(19), "tried, but the only eligible one");
         }
-        table.endpoint(19).health().set(HealthFlag::Draining, true);
+        table.seat(19).endpoint.health().set(HealthFlag::Draining, true);
         assert_eq!(pick(&table, &mut random, |_| false), None);
-        table.endpoint(5).health().set(HealthFlag::CircuitOpen, false);
+        table.seat(5).endpoint.health().set(HealthFlag::CircuitOpen, false);
         assert_eq!(pick(&table, &mut random, |_| false), Some(5));
     }
 }
 
 #[test]
 fn slots_are_kept_while_an_endpoint_stays_and_then_given_to_another() {
-    let mut builder = TableBuilder::new(Policy::Random);
+    let mut builder = builder(Policy::Random);
     let first = builder.set_endpoints(set(&[1; 5]));
-    let slots = |table: &Table| (0..table.len()).map(|index| table.slot(index)).collect::<Vec<_>>();
+    let slots = |table: &Table| (0..table.len()).map(|index| table.seat(index).slot).collect::<Vec<_>>();
     assert_eq!(slots(&first), [0, 1, 2, 3, 4]);
     let other = set(&[2; 3]);
     let second = builder.set_endpoints(other.clone());
@@ -96,7 +105,7 @@ fn slots_are_kept_while_an_endpoint_stays_and_then_given_to_another() {
     let third = builder.set_policy(Policy::RoundRobin);
     assert_eq!(slots(&second), slots(&third));
     for index in 0..3 {
-        assert_eq!(third.slots()[third.slot(index)], Some(other.endpoints()[index].id()));
+        assert_eq!(third.slots()[third.seat(index).slot as usize], Some(other.endpoints()[index].id()));
     }
     assert!(first.version() < second.version() && second.version() < third.version());
 }
