@@ -1,0 +1,3 @@
+mod budget;
+mod model;
+mod verdict;
