@@ -3,7 +3,7 @@
 use crate::{ConcurrencyLimit, ConcurrencyLimitSettings, QueueLayer, Wait, layer::NAME};
 use mesh_core::{
     Protocol, Registry,
-    pipeline::{Made, Shape, Site, State, Validate, layer},
+    pipeline::{Made, Place, Shape, Site, State, Validate, layer},
     spec::{Invalid, shorthand},
     units::{duration, parse_duration},
 };
@@ -34,7 +34,10 @@ pub fn register<P: Protocol>(registry: &mut Registry<P>) {
                     limit
                 }
                 None => {
-                    let limit = Arc::new(ConcurrencyLimit::from(settings));
+                    let limit = ConcurrencyLimit::from(settings);
+                    // the next endpoint has permits of its own
+                    let limit = if site.place() == Place::Endpoint { limit.elsewhere() } else { limit };
+                    let limit = Arc::new(limit);
                     sample(&limit, site);
                     limit
                 }

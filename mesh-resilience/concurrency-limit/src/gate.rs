@@ -13,6 +13,7 @@ use std::{num::NonZeroU32, sync::Arc};
 pub struct ConcurrencyLimit {
     pub(crate) permits: Arc<Permits>,
     until_end: bool,
+    elsewhere: bool,
 }
 
 impl ConcurrencyLimit {
@@ -41,7 +42,7 @@ impl ConcurrencyLimit {
         self.permits.taken()
     }
 
-    /// How many wait for their turn. Approximate while somebody waits for readiness.
+    /// How many calls wait for their turn. Who only waits for readiness is not counted.
     pub fn waiting(&self) -> u32 {
         self.permits.waiting()
     }
@@ -51,14 +52,23 @@ impl ConcurrencyLimit {
         self.until_end
     }
 
-    pub(crate) fn refusal() -> Rejection {
-        Rejection::new(Kind::Saturated)
+    /// Its refusals say that another endpoint may be tried: for a limit of one endpoint. Default: they do not.
+    #[must_use]
+    pub fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    #[cold]
+    pub(crate) fn refusal(&self, kind: Kind) -> Rejection {
+        let rejection = Rejection::new(kind);
+        // a deadline that has passed has passed everywhere
+        if self.elsewhere && kind == Kind::Saturated { rejection.elsewhere() } else { rejection }
     }
 }
 
 impl From<ConcurrencyLimitSettings> for ConcurrencyLimit {
     fn from(settings: ConcurrencyLimitSettings) -> Self {
-        Self { permits: Arc::new(Permits::new(settings.max.get())), until_end: settings.until_end }
+        Self { permits: Arc::new(Permits::new(settings.max.get())), until_end: settings.until_end, elsewhere: false }
     }
 }
 
@@ -77,6 +87,6 @@ impl Watch for ConcurrencyLimit {
 impl<R> Gate<R> for ConcurrencyLimit {
     #[inline]
     fn admit(&self, _: &mut R, _: &At) -> Result<Option<Ticket>, Rejection> {
-        if self.permits.try_take() { Ok(Some(Ticket::default())) } else { Err(Self::refusal()) }
+        if self.permits.try_take() { Ok(Some(Ticket::default())) } else { Err(self.refusal(Kind::Saturated)) }
     }
 }

@@ -1,6 +1,6 @@
 //! The tower layers: one that refuses, one that waits.
 
-use crate::{ConcurrencyLimit, ConcurrencyLimitSettings, Queued, Wait};
+use crate::{ConcurrencyLimit, ConcurrencyLimitSettings, Queued, Wait, permits::Watcher};
 use mesh_core::{GateLayer, Gated, Name, ResultsOnly, Whole};
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use tower_layer::Layer;
@@ -132,8 +132,9 @@ impl<S, M: Clone> Layer<S> for ConcurrencyLimitPerService<M> {
 /// [`ConcurrencyLimitLayer::wait`] or [`ConcurrencyLimitLayer::back_pressure`].
 ///
 /// A call that is dropped while it waits leaves the queue; a permit that it had been granted just then goes to the
-/// next. The wait ends at the request's deadline ([`Context::deadline`](mesh_core::Context::deadline)) if that is
-/// earlier.
+/// next. A wait that takes too long, or a queue that is full, is refused as [`Saturated`](mesh_core::Kind::Saturated);
+/// a call whose deadline ([`Context::deadline`](mesh_core::Context::deadline)) passes first, or has passed, as
+/// [`Timeout`](mesh_core::Kind::Timeout): it is never begun.
 pub struct QueueLayer<M = ResultsOnly> {
     limit: Arc<ConcurrencyLimit>,
     wait: Option<Wait>,
@@ -182,7 +183,7 @@ impl<S, M: Clone> Layer<S> for QueueLayer<M> {
             inner,
             limit: self.limit.clone(),
             wait: self.wait,
-            back_pressure: self.back_pressure,
+            watcher: self.back_pressure.then(|| Watcher::new(self.limit.permits.clone())),
             name: self.name,
             reach: self.reach.clone(),
         }

@@ -5,12 +5,12 @@ use super::sync::{
     Ordering::{AcqRel, Acquire, Relaxed},
     PoisonError,
 };
-use std::{collections::VecDeque, task::Waker};
+use std::{collections::BTreeMap, task::Waker};
 
 /// How many may run at once, how many do, and who waits.
 ///
-/// One word holds both counts, so that a permit is taken past nobody who waits, and whoever gives one back knows
-/// whether somebody does. The lock is only taken while somebody waits.
+/// One word holds all counts, so that a permit is taken past nobody who waits, and whoever gives one back knows whether
+/// somebody does. The lock is only taken while somebody waits or watches.
 #[derive(Debug)]
 pub(crate) struct Permits {
     counts: Padded,
@@ -23,11 +23,13 @@ pub(crate) struct Permits {
 #[repr(align(128))]
 struct Padded(AtomicU64);
 
-/// Low half: permits taken. High half: how many wait.
+/// Low half: permits taken. Above it: how many wait. The highest bit: [`WATCHED`].
 #[derive(Clone, Copy)]
 struct Counts(u64);
 
 const ONE_WAITING: u64 = 1 << 32;
+/// Somebody watches, and may be passed by.
+const WATCHED: u64 = 1 << 63;
 
 impl Counts {
     fn taken(self) -> u32 {
@@ -35,7 +37,7 @@ impl Counts {
     }
 
     fn waiting(self) -> u32 {
-        (self.0 >> 32) as u32
+        ((self.0 & !WATCHED) >> 32) as u32
     }
 
     fn is_free(self, max: u32) -> bool {
@@ -43,29 +45,21 @@ impl Counts {
     }
 }
 
+/// By number, in the order in which they came. Who is not there any more has been served.
 #[derive(Debug, Default)]
 struct Queue {
+    next: u64,
     /// First come, first served.
-    waiting: VecDeque<Arc<Mutex<Place>>>,
+    waiting: BTreeMap<u64, Option<Waker>>,
     /// Who wants to know when a permit is free, without a claim to it.
-    watching: Vec<Waker>,
+    watching: BTreeMap<u64, Waker>,
 }
 
-/// A place in the queue.
-#[derive(Debug)]
-enum Place {
-    Waiting(Option<Waker>),
-    /// The permit is this place's.
-    Granted,
-    /// It was taken up, or given up.
-    Over,
-}
-
-/// Somebody who waits. Dropped, it leaves the queue, and gives back a permit that it had been granted meanwhile.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    permits: Arc<Permits>,
-    place: Arc<Mutex<Place>>,
+impl Queue {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
 }
 
 impl Permits {
@@ -85,170 +79,213 @@ impl Permits {
         self.counts().waiting()
     }
 
-    /// Takes a permit, unless there is none or somebody has waited for it.
+    /// Takes a permit, unless there is none or somebody has waited for it. Who is refused has written nothing.
     #[inline]
     pub(crate) fn try_take(&self) -> bool {
-        let max = self.max.load(Relaxed);
+        let (max, now) = (self.max(), self.counts.0.load(Relaxed));
+        // nobody waits, nobody watches: one comparison
+        if now < u64::from(max) && self.take_at(now).is_ok() {
+            return true;
+        }
+        self.try_take_again()
+    }
+
+    /// What was done under the permit before happens before what is done under it now.
+    #[inline]
+    fn take_at(&self, now: u64) -> Result<u64, u64> {
+        self.counts.0.compare_exchange(now, now + 1, Acquire, Relaxed)
+    }
+
+    #[inline(never)]
+    fn try_take_again(&self) -> bool {
         let mut now = self.counts.0.load(Relaxed);
-        loop {
-            if !Counts(now).is_free(max) {
-                return false;
-            }
-            // what was done under the permit before happens before what is done under it now
-            match self.counts.0.compare_exchange_weak(now, now + 1, Acquire, Relaxed) {
+        while Counts(now).is_free(self.max()) {
+            match self.take_at(now) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }
         }
+        false
     }
 
     /// Gives a permit back: to whoever has waited longest.
     #[inline]
     pub(crate) fn give_back(&self) {
-        let mut now = self.counts.0.load(Relaxed);
-        while Counts(now).waiting() == 0 {
-            match self.counts.0.compare_exchange_weak(now, now - 1, AcqRel, Relaxed) {
-                Ok(_) => return,
-                Err(other) => now = other,
-            }
+        if self.counts.0.fetch_sub(1, AcqRel) >= ONE_WAITING {
+            self.serve();
         }
-        self.hand_over();
-    }
-
-    #[cold]
-    fn hand_over(&self) {
-        let mut queue = self.lock();
-        self.counts.0.fetch_sub(1, AcqRel);
-        let wake = self.grant(&mut queue);
-        drop(queue);
-        wake.into_iter().for_each(Waker::wake);
     }
 
     /// Joins the queue; `None` if `longest` wait already. A permit that is free is granted at once.
     pub(crate) fn wait(permits: &Arc<Permits>, longest: u32) -> Option<Waiter> {
         let mut queue = permits.lock();
-        if queue.waiting.len() >= longest as usize && !Counts(permits.counts.0.load(Acquire)).is_free(permits.max()) {
+        if queue.waiting.len() >= longest as usize {
             return None;
         }
-        let place = Arc::new(Mutex::new(Place::Waiting(None)));
-        queue.waiting.push_back(place.clone());
-        // from here on everybody who gives a permit back comes to the lock
+        let number = queue.number();
+        queue.waiting.insert(number, None);
+        // from here on everybody who gives a permit back comes to the lock, and nobody is let past
         permits.counts.0.fetch_add(ONE_WAITING, AcqRel);
-        let wake = permits.grant(&mut queue);
         drop(queue);
-        wake.into_iter().for_each(Waker::wake);
-        Some(Waiter { permits: permits.clone(), place })
+        permits.serve();
+        Some(Waiter { permits: permits.clone(), number, is_over: false })
     }
 
     /// Changes how many there are, without taking any away from those who have one.
     pub(crate) fn set_max(&self, max: u32) {
-        let mut queue = self.lock();
+        let queue = self.lock();
         self.max.store(max, Relaxed);
-        let wake = self.grant(&mut queue);
         drop(queue);
-        wake.into_iter().for_each(Waker::wake);
+        self.serve();
     }
 
-    /// Wakes `waker` when a permit may be free. Whether there is none at the moment; it is kept only then.
-    pub(crate) fn watch(&self, waker: &Waker) -> bool {
-        if Counts(self.counts.0.load(Acquire)).is_free(self.max()) {
-            return false;
-        }
-        let mut queue = self.lock();
-        if queue.watching.is_empty() {
-            // counts as one who waits, so that giving back comes by
-            self.counts.0.fetch_add(ONE_WAITING, AcqRel);
-        }
-        if self.has_room(&queue) {
-            if queue.watching.is_empty() {
-                self.counts.0.fetch_sub(ONE_WAITING, AcqRel);
+    /// Gives free permits to those who wait, and tells one who watches of what is left.
+    #[cold]
+    fn serve(&self) {
+        loop {
+            let mut queue = self.lock();
+            // while somebody waits, permits are taken under the lock only
+            if self.counts().taken() >= self.max() {
+                return;
             }
-            return false;
-        }
-        if !queue.watching.iter().any(|other| other.will_wake(waker)) {
-            queue.watching.push(waker.clone());
-        }
-        true
-    }
-
-    /// Whether a permit is there that nobody waits for.
-    fn has_room(&self, queue: &Queue) -> bool {
-        queue.waiting.is_empty() && Counts(self.counts.0.load(Acquire)).taken() < self.max()
-    }
-
-    /// Under the lock: gives free permits to those who wait. Who is to be woken, when the lock is released.
-    fn grant(&self, queue: &mut Queue) -> Vec<Waker> {
-        let mut wake = Vec::new();
-        while let Some(first) = queue.waiting.front() {
-            if Counts(self.counts.0.load(Acquire)).taken() >= self.max() {
-                break;
-            }
-            let mut place = lock(first);
-            if let Place::Waiting(waker) = std::mem::replace(&mut *place, Place::Granted) {
-                wake.extend(waker);
-            }
-            drop(place);
-            queue.waiting.pop_front();
+            let Some((_, waker)) = queue.waiting.pop_first() else { break self.tell(queue) };
             // one who waited less, one permit more
             self.counts.0.fetch_sub(ONE_WAITING - 1, AcqRel);
+            drop(queue);
+            waker.into_iter().for_each(Waker::wake);
         }
-        if !queue.watching.is_empty() && self.has_room(queue) {
-            wake.append(&mut queue.watching);
-            self.counts.0.fetch_sub(ONE_WAITING, AcqRel);
+    }
+
+    /// One is enough: it tells the next if it finds the permit free, see [`Watcher`].
+    fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
+        let first = queue.watching.pop_first();
+        if queue.watching.is_empty() {
+            self.counts.0.fetch_and(!WATCHED, AcqRel);
         }
-        wake
+        drop(queue);
+        if let Some((_, waker)) = first {
+            waker.wake();
+        }
     }
 
     fn counts(&self) -> Counts {
-        Counts(self.counts.0.load(Relaxed))
+        Counts(self.counts.0.load(Acquire))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        lock(&self.queue)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Somebody who waits. Dropped, it leaves the queue, and gives back a permit that it had been granted meanwhile.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    permits: Arc<Permits>,
+    number: u64,
+    /// The permit has been taken up.
+    is_over: bool,
 }
+
+// Wakers are dropped outside of the lock: to drop one may be to drop the task, and with it another who waits here.
 
 impl Waiter {
     /// Whether the permit is there; it is the caller's then, to be given back. Else `waker` is woken when it is.
-    pub(crate) fn poll(&self, waker: &Waker) -> bool {
-        let mut place = lock(&self.place);
-        match &mut *place {
-            Place::Granted => {
-                *place = Place::Over;
-                true
-            }
-            Place::Waiting(Some(kept)) if kept.will_wake(waker) => false,
-            waiting @ Place::Waiting(_) => {
-                *waiting = Place::Waiting(Some(waker.clone()));
-                false
-            }
-            Place::Over => false,
+    pub(crate) fn poll(&mut self, waker: &Waker) -> bool {
+        if self.is_over {
+            return false;
         }
+        let mut queue = self.permits.lock();
+        let Some(kept) = queue.waiting.get_mut(&self.number) else {
+            self.is_over = true;
+            return true;
+        };
+        if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            let before = kept.replace(waker.clone());
+            drop(queue);
+            drop(before);
+        }
+        false
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let left = self.permits.lock().waiting.remove(&self.number);
+        if left.is_none() {
+            return self.permits.give_back();
+        }
+        self.permits.counts.0.fetch_sub(ONE_WAITING, AcqRel);
+        // those who only watch come after those who wait
+        self.permits.serve();
+    }
+}
+
+/// Somebody who wants to know when a permit is free, without a claim to it.
+///
+/// Of all who watch one is told of a permit, and it tells the next when it has seen for itself that one is free, or when
+/// it goes away. So nobody is forgotten because of one who was told and did not want it any more, and a permit given
+/// back does not wake all.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    permits: Arc<Permits>,
+    /// Its place; if that is gone from the queue, it has been told.
+    number: Option<u64>,
+}
+
+impl Watcher {
+    pub(crate) fn new(permits: Arc<Permits>) -> Self {
+        Self { permits, number: None }
+    }
+
+    /// Whether a permit is free at the moment. If none is, `waker` is woken when there may be one.
+    pub(crate) fn poll(&mut self, waker: &Waker) -> bool {
+        let permits = &self.permits;
+        if self.number.is_none() && permits.counts().is_free(permits.max()) {
+            return true;
+        }
+        let mut queue = permits.lock();
+        let number = self.number.unwrap_or_else(|| queue.number());
+        let before = queue.watching.insert(number, waker.clone());
+        let was_told = self.number.is_some() && before.is_none();
+        // from here on everybody who gives a permit back comes to the lock
+        permits.counts.0.fetch_or(WATCHED, AcqRel);
+        let is_free = permits.counts().is_free(permits.max());
+        let own = if is_free { self.leave(&mut queue, number) } else { None };
+        drop(queue);
+        drop((before, own));
+        self.number = (!is_free).then_some(number);
+        if is_free && was_told {
+            self.permits.serve();
+        }
+        is_free
+    }
+
+    fn leave(&self, queue: &mut Queue, number: u64) -> Option<Waker> {
+        let own = queue.watching.remove(&number);
+        if queue.watching.is_empty() {
+            self.permits.counts.0.fetch_and(!WATCHED, AcqRel);
+        }
+        own
+    }
+}
+
+impl Clone for Watcher {
+    fn clone(&self) -> Self {
+        Self::new(self.permits.clone())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
         let mut queue = self.permits.lock();
-        let before = std::mem::replace(&mut *lock(&self.place), Place::Over);
-        match before {
-            Place::Over => {}
-            Place::Granted => {
-                drop(queue);
-                self.permits.give_back();
-            }
-            Place::Waiting(_) => {
-                queue.waiting.retain(|place| !Arc::ptr_eq(place, &self.place));
-                self.permits.counts.0.fetch_sub(ONE_WAITING, AcqRel);
-                // those who only watch come after those who wait
-                let wake = self.permits.grant(&mut queue);
-                drop(queue);
-                wake.into_iter().for_each(Waker::wake);
-            }
+        let own = self.leave(&mut queue, number);
+        drop(queue);
+        if own.is_none() {
+            self.permits.serve();
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::{
     ConcurrencyLimit, Wait,
-    permits::{Permits, Waiter},
+    permits::{Permits, Waiter, Watcher},
 };
 use mesh_core::{
-    Name, Nanos, Open, Reach, Record, Refusal, Rejection, ResultsOnly, Ticket,
+    Kind, Name, Nanos, Open, Reach, Record, Refusal, Rejection, ResultsOnly, Ticket,
     time::{self, Sleep},
 };
 use pin_project_lite::pin_project;
@@ -16,6 +16,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as Cx, Poll, ready},
+    time::Duration,
 };
 use tower_service::Service;
 
@@ -24,14 +25,22 @@ pub struct Queued<S, M = ResultsOnly> {
     pub(crate) inner: S,
     pub(crate) limit: Arc<ConcurrencyLimit>,
     pub(crate) wait: Option<Wait>,
-    pub(crate) back_pressure: bool,
+    /// With back-pressure.
+    pub(crate) watcher: Option<Watcher>,
     pub(crate) name: Name,
     pub(crate) reach: M,
 }
 
 impl<S: Clone, M: Clone> Clone for Queued<S, M> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), limit: self.limit.clone(), reach: self.reach.clone(), ..*self }
+        Self {
+            inner: self.inner.clone(),
+            limit: self.limit.clone(),
+            wait: self.wait,
+            watcher: self.watcher.clone(),
+            name: self.name,
+            reach: self.reach.clone(),
+        }
     }
 }
 
@@ -54,7 +63,8 @@ where
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.inner.poll_ready(cx))?;
         // advice only: nothing is taken here
-        if self.back_pressure && self.limit.permits.watch(cx.waker()) { Poll::Pending } else { Poll::Ready(Ok(())) }
+        let is_free = self.watcher.as_mut().is_none_or(|watcher| watcher.poll(cx.waker()));
+        if is_free { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn call(&mut self, request: R) -> Self::Future {
@@ -76,17 +86,23 @@ impl<S: Clone, M: Clone> Queued<S, M> {
     where
         S: Service<R>,
     {
-        let wait = self.wait.unwrap_or(Wait { timeout: std::time::Duration::MAX, queue: Some(u32::MAX) });
-        let longest = wait.queue.unwrap_or_else(|| self.limit.max());
+        let (timeout, longest) = match self.wait {
+            Some(wait) => (wait.timeout, wait.queue.unwrap_or_else(|| self.limit.max())),
+            None => (Duration::MAX, u32::MAX),
+        };
         let now = time::now();
-        let until = now.plus(wait.timeout).min(record.context().deadline().unwrap_or(Nanos::MAX));
-        let waiter = if until <= now { None } else { Permits::wait(&self.limit.permits, longest) };
-        let Some(waiter) = waiter else { return State::Refused { rejection: Some(refusal(self.name)) } };
+        let deadline = record.context().deadline().unwrap_or(Nanos::MAX);
+        if deadline <= now {
+            return self.refused(Kind::Timeout);
+        }
+        let Some(waiter) = Permits::wait(&self.limit.permits, longest) else { return self.refused(Kind::Saturated) };
+        let until = now.plus(timeout).min(deadline);
         let fresh = self.inner.clone();
         State::Waiting {
             waiting: Some(Box::new(Waiting {
                 waiter,
-                timeout: time::sleep_until(until),
+                sleep: (until != Nanos::MAX).then(|| time::sleep_until(until)),
+                deadline,
                 limit: self.limit.clone(),
                 service: std::mem::replace(&mut self.inner, fresh),
                 request,
@@ -96,11 +112,18 @@ impl<S: Clone, M: Clone> Queued<S, M> {
             })),
         }
     }
+
+    fn refused<R, C: Record>(&self, kind: Kind) -> State<S, R, M, C>
+    where
+        S: Service<R>,
+    {
+        State::Refused { rejection: Some(refusal(&self.limit, kind, self.name)) }
+    }
 }
 
 /// The refusal, counted.
-fn refusal(name: Name) -> Rejection {
-    let mut rejection = ConcurrencyLimit::refusal();
+fn refusal(limit: &ConcurrencyLimit, kind: Kind, name: Name) -> Rejection {
+    let mut rejection = limit.refusal(kind);
     rejection.stamp(name);
     rejection.count();
     rejection
@@ -135,7 +158,10 @@ pin_project! {
 
 struct Waiting<S, R, M, C> {
     waiter: Waiter,
-    timeout: Sleep,
+    /// To the end of the wait or to the deadline.
+    sleep: Option<Sleep>,
+    /// [`Nanos::MAX`]: none.
+    deadline: Nanos,
     limit: Arc<ConcurrencyLimit>,
     service: S,
     request: R,
@@ -159,14 +185,13 @@ where
                 StateProj::Called { inner, open, reach } => return open.poll::<R, _, _, _, _>(inner, reach, cx),
                 StateProj::Waiting { waiting } => {
                     let Some(present) = waiting else { panic!("polled after completion") };
-                    if present.waiter.poll(cx.waker()) {
-                        match waiting.take() {
-                            Some(waiting) => waiting.call(),
-                            None => panic!("polled after completion"),
+                    let kind = ready!(present.poll(cx));
+                    match (waiting.take(), kind) {
+                        (Some(waiting), None) => waiting.call(),
+                        (Some(waiting), Some(kind)) => {
+                            State::Refused { rejection: Some(refusal(&waiting.limit, kind, waiting.name)) }
                         }
-                    } else {
-                        ready!(Pin::new(&mut present.timeout).poll(cx));
-                        State::Refused { rejection: Some(refusal(present.name)) }
+                        (None, _) => unreachable!("it was there"),
                     }
                 }
                 StateProj::Refused { rejection } => match rejection.take() {
@@ -180,6 +205,21 @@ where
 }
 
 impl<S: Service<R>, R, M, C: Record> Waiting<S, R, M, C> {
+    /// Ready when the permit is there, or with why it is refused.
+    fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<Option<Kind>> {
+        if self.waiter.poll(cx.waker()) {
+            // nobody wants the answer of a call whose deadline has passed
+            if self.deadline != Nanos::MAX && self.deadline <= time::now() {
+                self.limit.permits.give_back();
+                return Poll::Ready(Some(Kind::Timeout));
+            }
+            return Poll::Ready(None);
+        }
+        let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+        ready!(Pin::new(&mut *sleep).poll(cx));
+        Poll::Ready(Some(if sleep.deadline() < self.deadline { Kind::Saturated } else { Kind::Timeout }))
+    }
+
     /// The permit is there.
     fn call(mut self) -> State<S, R, M, C> {
         let open = Open::new(self.limit, Ticket::default(), self.record);

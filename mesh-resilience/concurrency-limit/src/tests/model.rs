@@ -13,7 +13,7 @@ mod sync {
     pub(super) use std::sync::PoisonError;
 }
 
-use self::permits::Permits;
+use self::permits::{Permits, Watcher};
 use loom::{sync::Arc, thread};
 use std::{
     sync::atomic::{AtomicU32, Ordering::SeqCst},
@@ -67,7 +67,7 @@ fn a_permit_given_back_reaches_the_one_who_waits() {
             thread::spawn(move || permits.give_back())
         };
         let woken = std::sync::Arc::new(Woken::default());
-        let waiter = Permits::wait(&permits, 1).unwrap();
+        let mut waiter = Permits::wait(&permits, 1).unwrap();
         let at_once = waiter.poll(&Waker::from(woken.clone()));
         giver.join().unwrap();
         assert!(at_once || woken.0.load(SeqCst) == 1);
@@ -83,7 +83,7 @@ fn one_who_gives_up_while_it_is_served_leaves_the_permit_to_the_next() {
     explore(|| {
         let permits = Arc::new(Permits::new(1));
         assert!(permits.try_take());
-        let (first, second) = (Permits::wait(&permits, 2).unwrap(), Permits::wait(&permits, 2).unwrap());
+        let (first, mut second) = (Permits::wait(&permits, 2).unwrap(), Permits::wait(&permits, 2).unwrap());
         let giver = {
             let permits = permits.clone();
             thread::spawn(move || permits.give_back())
@@ -108,10 +108,53 @@ fn whoever_watches_learns_of_a_free_permit() {
             thread::spawn(move || permits.give_back())
         };
         let woken = std::sync::Arc::new(Woken::default());
-        let has_to_wait = permits.watch(&Waker::from(woken.clone()));
+        let mut watcher = Watcher::new(permits.clone());
+        let is_free = watcher.poll(&Waker::from(woken.clone()));
         giver.join().unwrap();
-        assert_eq!(woken.0.load(SeqCst), u32::from(has_to_wait));
+        assert!(is_free || woken.0.load(SeqCst) == 1);
+        assert!(watcher.poll(Waker::noop()));
         assert!(permits.try_take());
         assert_eq!((permits.taken(), permits.waiting()), (1, 0));
+    });
+}
+
+/// One is told, and goes away: the other is not forgotten.
+#[test]
+fn one_who_watches_and_goes_away_leaves_the_news_to_the_next() {
+    explore(|| {
+        let permits = Arc::new(Permits::new(1));
+        assert!(permits.try_take());
+        let woken = std::sync::Arc::new(Woken::default());
+        let (mut first, mut second) = (Watcher::new(permits.clone()), Watcher::new(permits.clone()));
+        assert!(!first.poll(Waker::noop()));
+        assert!(!second.poll(&Waker::from(woken.clone())));
+        let giver = {
+            let permits = permits.clone();
+            thread::spawn(move || permits.give_back())
+        };
+        let quitter = thread::spawn(move || drop(first));
+        giver.join().unwrap();
+        quitter.join().unwrap();
+        assert_eq!(woken.0.load(SeqCst), 1);
+        assert!(second.poll(Waker::noop()));
+    });
+}
+
+#[test]
+fn more_permits_reach_the_one_who_waits() {
+    explore(|| {
+        let permits = Arc::new(Permits::new(1));
+        assert!(permits.try_take());
+        let operator = {
+            let permits = permits.clone();
+            thread::spawn(move || permits.set_max(2))
+        };
+        let woken = std::sync::Arc::new(Woken::default());
+        let mut waiter = Permits::wait(&permits, 1).unwrap();
+        let at_once = waiter.poll(&Waker::from(woken.clone()));
+        operator.join().unwrap();
+        assert!(at_once || woken.0.load(SeqCst) == 1);
+        assert!(at_once || waiter.poll(Waker::noop()));
+        assert_eq!((permits.taken(), permits.waiting()), (2, 0));
     });
 }

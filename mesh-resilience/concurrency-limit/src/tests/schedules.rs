@@ -57,11 +57,11 @@ proptest! {
             }
             // the permits that are free go to those who have waited longest
             while taken < max && !waiting.is_empty() {
-                let served = waiting.pop_front().unwrap();
+                let mut served = waiting.pop_front().unwrap();
                 prop_assert!(served.poll(Waker::noop()), "first come, first served");
                 taken += 1;
             }
-            prop_assert!(waiting.iter().all(|waiter| !waiter.poll(Waker::noop())));
+            prop_assert!(waiting.iter_mut().all(|waiter| !waiter.poll(Waker::noop())));
             prop_assert_eq!((permits.taken(), permits.waiting()), (taken, waiting.len() as u32));
         }
         drop(waiting);
