@@ -29,37 +29,42 @@ fn layer(policy: Policy, endpoints: u16) -> BalanceLayer {
     BalanceLayer::new(Endpoints::fixed(targets), policy)
 }
 
-fn expectations<M: Messages, N: Clone + 'static>(contract: Contract<M, OverBelow<N>>) {
+fn expectations<M: Messages, N: Clone + 'static>(contract: Contract<M, OverBelow<N>>, allocations: u64) {
     contract
         .settled(|layer| layer.0.endpoints().load().endpoints().iter().all(|endpoint| endpoint.in_flight() == 0))
         .retune(|layer| layer.0.set_policy(Policy::default()))
-        .allocations(0)
+        .allocations(allocations)
         .check();
 }
 
-const POLICIES: [Policy; 3] = [Policy::Random, Policy::RoundRobin, Policy::p2c(Load::LeastRequest)];
+/// While time stands still p2c may come late to an endpoint that has failed, or that it does not know; what the first
+/// call of an endpoint allocates is not a call's then.
+fn p2c() -> [(Policy, u64); 2] {
+    [(Policy::p2c(Load::LeastRequest), 1), (Policy::default(), 1)]
+}
 
 #[test]
 fn followed_to_the_end_of_the_body() {
-    for policy in POLICIES {
+    for (policy, allocations) in [(Policy::Random, 0), (Policy::RoundRobin, 0)].into_iter().chain(p2c()) {
         for endpoints in [1, 2, 5] {
-            expectations(contract::layer::<Line, _>(move || OverBelow::<Whole>(layer(policy, endpoints))));
+            let allocations = if endpoints == 1 { 0 } else { allocations };
+            let make = move || OverBelow::<Whole>(layer(policy, endpoints));
+            expectations(contract::layer::<Line, _>(make), allocations);
         }
     }
-    // while time stands still an endpoint that is not known stays so: with more than one it may be met late
-    expectations(contract::layer::<Line, _>(|| OverBelow::<Whole>(layer(Policy::default(), 1))));
 }
 
 #[test]
 fn followed_to_the_result() {
-    for (policy, endpoints) in [(Policy::Random, 1), (Policy::Random, 5), (Policy::default(), 1)] {
-        expectations(contract::layer::<Plain, _>(move || OverBelow(layer(policy, endpoints).results_only())));
+    for (policy, endpoints, allocations) in [(Policy::Random, 1, 0), (Policy::Random, 5, 0), (Policy::default(), 5, 1)]
+    {
+        let make = move || OverBelow(layer(policy, endpoints).results_only());
+        expectations(contract::layer::<Plain, _>(make), allocations);
     }
 }
 
 #[test]
 fn in_a_pipeline() {
-    expectations(
-        contract::layer::<Line, _>(|| OverBelow::<Whole>(layer(Policy::p2c(Load::LeastRequest), 3))).in_a_pipeline(),
-    );
+    expectations(contract::layer::<Line, _>(|| OverBelow::<Whole>(layer(Policy::Random, 3))).in_a_pipeline(), 0);
+    expectations(contract::layer::<Line, _>(|| OverBelow::<Whole>(layer(Policy::default(), 3))).in_a_pipeline(), 1);
 }
