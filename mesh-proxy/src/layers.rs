@@ -38,6 +38,8 @@ impl Layers {
         mesh_metrics::register(http);
         #[cfg(feature = "rate-limit")]
         mesh_rate_limit::register(http);
+        #[cfg(feature = "retry")]
+        mesh_retry::register(http);
         #[cfg(feature = "timeout")]
         mesh_timeout::register(http);
         let _ = http;

@@ -6,6 +6,7 @@
 //! | `timeout` | `timeout`, the crate `mesh-timeout` | gives up calls that take too long, and keeps deadlines |
 //! | `concurrency-limit` | `concurrency_limit`, the crate `mesh-concurrency-limit` | so many calls at once, refused or waiting in turn |
 //! | `rate-limit` | `rate_limit`, the crate `mesh-rate-limit` | admits requests at a rate, exactly, without a lock |
+//! | `retry` | `retry`, the crate `mesh-retry` | sends failed calls again, within a budget and to another endpoint |
 //!
 //! The feature `config` turns on the same feature of every layer that is on: settings read from a spec, and
 //! `register` for the pipelines of `mesh-core`.
@@ -14,5 +15,7 @@
 pub use mesh_concurrency_limit as concurrency_limit;
 #[cfg(feature = "rate-limit")]
 pub use mesh_rate_limit as rate_limit;
+#[cfg(feature = "retry")]
+pub use mesh_retry as retry;
 #[cfg(feature = "timeout")]
 pub use mesh_timeout as timeout;
