@@ -159,17 +159,20 @@ impl Cause {
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut error = Some(error);
         while let Some(present) = error {
-            if let Some(io) = present.downcast_ref::<io::Error>()
-                && matches!(
+            error = present.source();
+            if let Some(io) = present.downcast_ref::<io::Error>() {
+                let unreachable = matches!(
                     io.kind(),
                     io::ErrorKind::ConnectionRefused
                         | io::ErrorKind::HostUnreachable
                         | io::ErrorKind::NetworkUnreachable
-                )
-            {
-                return Cause::Connect;
+                );
+                if unreachable {
+                    return Cause::Connect;
+                }
+                // the source of an I/O error is that of the error within
+                error = io.get_ref().map(|within| within as &(dyn Error + 'static)).or(error);
             }
-            error = present.source();
         }
         Cause::Reset
     }

@@ -17,7 +17,12 @@ use std::{
 /// `wrap` makes a body of the request's own type of a [`ReplayBody`]: `axum::body::Body::new`,
 /// `tonic::body::Body::new`.
 pub struct Kept<B> {
-    head: http::Request<()>,
+    // one by one: a whole head is made, and dropped, with values of its own first
+    method: http::Method,
+    uri: http::Uri,
+    version: http::Version,
+    headers: HeaderMap,
+    extensions: http::Extensions,
     context: Context,
     /// `None`: there is no body.
     tape: Option<Arc<Tape<B>>>,
@@ -25,7 +30,7 @@ pub struct Kept<B> {
 
 impl<B> fmt::Debug for Kept<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Kept").field("method", &self.method).field("uri", &self.uri).finish_non_exhaustive()
     }
 }
 
@@ -33,20 +38,21 @@ impl<B: Body<Data = Bytes> + Default> Kept<B> {
     /// Prepares a request to be sent more than once. Its body streams on as it is; up to `limit` bytes of what has been
     /// read are kept. Without a body it costs a clone of the head; with one also a copy of what is kept.
     pub fn keep(request: &mut http::Request<CallBody<B>>, limit: usize, wrap: impl FnOnce(ReplayBody<B>) -> B) -> Self {
-        let context = request.body().context().clone();
-        let mut head = http::Request::new(());
-        *head.method_mut() = request.method().clone();
-        *head.uri_mut() = request.uri().clone();
-        *head.version_mut() = request.version();
-        *head.headers_mut() = request.headers().clone();
-        *head.extensions_mut() = request.extensions().clone();
         let tape = (!request.body().is_end_stream()).then(|| {
             let body = request.body_mut().inner_mut();
             let tape = Arc::new(Tape::new(mem::take(body), limit));
             *body = wrap(ReplayBody::new(tape.clone()));
             tape
         });
-        Self { head, context, tape }
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+            context: request.body().context().clone(),
+            tape,
+        }
     }
 
     /// The request once more. `None`, now and for good: more of its body has been read than is kept, or the body has
@@ -61,7 +67,13 @@ impl<B: Body<Data = Bytes> + Default> Kept<B> {
                 wrap(ReplayBody::new(tape.clone()))
             }
         };
-        Some(self.head.clone().map(|()| CallBody::new(self.context.clone(), body)))
+        let mut request = http::Request::new(CallBody::new(self.context.clone(), body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        Some(request)
     }
 }
 
@@ -209,7 +221,9 @@ where
         let frame = match ready!(Pin::new(source).poll_frame(&mut Cx::from_waker(&waker))) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    state.keep(data, me.tape.limit);
+                    // nothing is kept any more when nobody can send the request again
+                    let limit = if Arc::strong_count(&me.tape) > 1 { me.tape.limit } else { 0 };
+                    state.keep(data, limit);
                     me.position = state.read;
                 } else if let Some(trailers) = frame.trailers_ref() {
                     state.source = Source::Ended(Some(trailers.clone()));

@@ -13,7 +13,11 @@ pub async fn main() -> Result<(), BoxError> {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let flaky = service_fn(async |order: u32| {
         let call = CALLS.fetch_add(1, Relaxed);
-        if call.is_multiple_of(2) { Err(BoxError::from("not this time")) } else { Ok(format!("order {order} is placed")) }
+        if call.is_multiple_of(2) {
+            Err(BoxError::from("not this time"))
+        } else {
+            Ok(format!("order {order} is placed"))
+        }
     });
 
     let retry = RetryLayer::new().results_only();

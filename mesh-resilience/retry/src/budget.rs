@@ -29,6 +29,8 @@ pub(crate) struct Budget {
     used: AtomicI64,
     /// The value of `used` at which the budget was full when somebody last looked: no deposit is made below it.
     full: AtomicI64,
+    /// What a request earns.
+    deposit: AtomicI64,
 }
 
 /// The settings in the units of the arithmetic.
@@ -63,30 +65,32 @@ impl Terms {
         let units = nanos * u128::from(self.reserve) / 1_000;
         i64::try_from(units).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
     }
+
+    /// The value of `used` at which the budget is full.
+    fn full(&self, now: Nanos) -> i64 {
+        self.earned(now).saturating_sub(self.cap)
+    }
 }
 
 impl Budget {
-    /// A budget with the reserve's first second in it.
-    pub(crate) fn new() -> Self {
-        Self { used: AtomicI64::new(0), full: AtomicI64::new(i64::MIN) }
+    /// A budget with the reserve's first second in it; without terms one that nobody asks.
+    pub(crate) fn new(terms: Option<&Terms>) -> Self {
+        let (full, deposit) = terms.map_or((i64::MAX, 0), |terms| (terms.full(terms.origin), terms.deposit));
+        Self { used: AtomicI64::new(0), full: AtomicI64::new(full), deposit: AtomicI64::new(deposit) }
     }
 
     /// A request was sent on. While the budget is full this is two loads.
     #[inline]
-    pub(crate) fn deposit(&self, terms: &Terms) {
-        let used = self.used.load(Relaxed);
-        let full = self.full.load(Relaxed);
-        // before anybody has looked, it is full where the first second leaves it so
-        let full = if full == i64::MIN { i64::from(terms.reserve).saturating_mul(ONE) - terms.cap } else { full };
-        if used > full {
-            self.used.fetch_sub(terms.deposit, Relaxed);
+    pub(crate) fn deposit(&self) {
+        if self.used.load(Relaxed) > self.full.load(Relaxed) {
+            self.used.fetch_sub(self.deposit.load(Relaxed), Relaxed);
         }
     }
 
     /// Takes a retry, if there is one.
     pub(crate) fn withdraw(&self, terms: &Terms, now: Nanos) -> bool {
         let earned = terms.earned(now);
-        let full = earned.saturating_sub(terms.cap);
+        let full = terms.full(now);
         self.full.fetch_max(full, Relaxed);
         self.used
             .fetch_update(Relaxed, Relaxed, |used| {
@@ -99,15 +103,20 @@ impl Budget {
     /// What there is, in millionths of a retry.
     pub(crate) fn balance(&self, terms: &Terms, now: Nanos) -> i64 {
         let earned = terms.earned(now);
-        earned - self.used.load(Relaxed).max(earned.saturating_sub(terms.cap))
+        earned - self.used.load(Relaxed).max(terms.full(now))
     }
 
-    /// Goes on under other terms with what there is, as far as they let it be saved. A retry that is decided at this
-    /// moment counts under either.
-    pub(crate) fn retune(&self, from: &Terms, to: &Terms, now: Nanos) {
-        let balance = self.balance(from, now).min(to.cap);
-        let earned = to.earned(now);
-        self.used.store(earned - balance, Relaxed);
-        self.full.store(earned.saturating_sub(to.cap), Relaxed);
+    /// Goes on under other terms with what there is, as far as they let it be saved; a budget that was off begins anew.
+    /// A retry that is decided at this moment counts under either.
+    pub(crate) fn retune(&self, from: Option<&Terms>, to: Option<&Terms>, now: Nanos) {
+        let Some(to) = to else {
+            self.full.store(i64::MAX, Relaxed);
+            return;
+        };
+        let begins = i64::from(to.reserve).saturating_mul(ONE);
+        let balance = from.map_or(begins, |from| self.balance(from, now)).min(to.cap);
+        self.used.store(to.earned(now) - balance, Relaxed);
+        self.full.store(to.full(now), Relaxed);
+        self.deposit.store(to.deposit, Relaxed);
     }
 }

@@ -10,7 +10,10 @@ use mesh_core::{Name, Nanos, Protocol, time, units::Size};
 use std::{
     fmt,
     num::NonZeroU32,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+    },
 };
 use tower_layer::Layer;
 
@@ -32,6 +35,9 @@ pub struct RetryLayer<M = Unchosen> {
 /// What all that comes of one layer shares.
 pub(crate) struct Shared {
     pub(crate) settings: ArcSwap<Current>,
+    /// What every call asks for is here too: one load each.
+    attempts: AtomicU32,
+    max_body: AtomicUsize,
     pub(crate) budget: Budget,
     pub(crate) counters: OnceLock<Counters>,
     origin: Nanos,
@@ -48,8 +54,10 @@ impl Shared {
         let origin = time::now();
         let current = Current::new(settings, origin);
         Arc::new(Self {
+            attempts: current.settings.attempts.get().into(),
+            max_body: current.settings.max_body.as_usize().into(),
+            budget: Budget::new(current.terms.as_ref()),
             settings: ArcSwap::from_pointee(current),
-            budget: Budget::new(),
             counters: OnceLock::new(),
             origin,
         })
@@ -58,12 +66,21 @@ impl Shared {
     pub(crate) fn set(&self, settings: RetrySettings) {
         let next = Current::new(settings, self.origin);
         let before = self.settings.load();
-        if let (Some(from), Some(to)) = (&before.terms, &next.terms)
-            && from != to
-        {
-            self.budget.retune(from, to, time::now());
+        if before.terms != next.terms {
+            self.budget.retune(before.terms.as_ref(), next.terms.as_ref(), time::now());
         }
+        self.attempts.store(next.settings.attempts.get(), Relaxed);
+        self.max_body.store(next.settings.max_body.as_usize(), Relaxed);
         self.settings.store(Arc::new(next));
+    }
+
+    /// Whether a request is sent only once.
+    pub(crate) fn is_off(&self) -> bool {
+        self.attempts.load(Relaxed) == 1
+    }
+
+    pub(crate) fn max_body(&self) -> usize {
+        self.max_body.load(Relaxed)
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -84,27 +84,24 @@ where
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
             return RetryFuture { inner: None, plan: None, refused: Some(timed_out(self.family.name)) };
         }
+        let shared = &self.family.shared;
+        if shared.is_off() {
+            return RetryFuture { inner: Some(self.inner.call(request)), plan: None, refused: None };
+        }
         let grpc = context.protocol() == Name::GRPC;
-        let current = self.family.shared.settings.load();
-        let settings = &current.settings;
-        let plan = if settings.attempts.get() == 1 {
-            None
-        } else {
-            let repeatable = self.repeat.method(&request).is_none_or(|method| settings.allows(method));
-            let kept = self.repeat.keep(&mut request, settings.max_body.as_usize());
-            kept.map(|kept| Plan {
-                family: self.family.clone(),
-                repeat: self.repeat.clone(),
-                kept,
-                deadline,
-                grpc,
-                repeatable,
-                is_counted: false,
-                begun: 1,
-                next: None,
-            })
-        };
-        drop(current);
+        let allowed = |method| shared.settings.load().settings.allows(method);
+        let repeatable = self.repeat.method(&request).is_none_or(allowed);
+        let plan = self.repeat.keep(&mut request, shared.max_body()).map(|kept| Plan {
+            family: self.family.clone(),
+            repeat: self.repeat.clone(),
+            kept,
+            deadline,
+            grpc,
+            repeatable,
+            is_counted: false,
+            begun: 1,
+            next: None,
+        });
         RetryFuture { inner: Some(self.inner.call(request)), plan, refused: None }
     }
 }
@@ -178,79 +175,67 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
         loop {
-            let mut result = match me.inner.as_mut().as_pin_mut() {
-                Some(inner) => {
-                    let polled = inner.poll(cx);
-                    if me.plan.is_none() {
-                        return polled;
-                    }
-                    ready!(polled)
-                }
+            let mut polled = match me.inner.as_mut().as_pin_mut() {
+                Some(inner) => inner.poll(cx),
                 None => {
-                    let Some(next) = me.plan.as_mut().and_then(|plan| plan.next.as_mut()) else {
+                    let Some(plan) = me.plan.as_mut() else {
                         match me.refused.take() {
                             Some(rejection) => return Poll::Ready(Err(rejection.into())),
                             None => panic!("polled after completion"),
                         }
                     };
-                    ready!(next.poll_wait(cx));
-                    let plan = me.plan.as_mut().expect("it has a next attempt");
-                    if plan.is_late() {
-                        let name = plan.family.name;
-                        *me.plan = None;
-                        return Poll::Ready(Err(timed_out(name).into()));
-                    }
-                    let next = plan.next.as_mut().expect("it was waited for");
-                    match ready!(next.poll_call(cx)) {
+                    match ready!(plan.poll_next(cx)) {
                         Ok(attempt) => {
-                            plan.next = None;
                             me.inner.set(Some(attempt));
                             continue;
                         }
-                        Err(error) => Err(error),
+                        Err(error) => Poll::Ready(Err(error)),
                     }
                 }
             };
-            let plan = me.plan.as_mut().expect("without one the poll was forwarded");
-            let verdict = plan.judge(&mut result);
+            // looked at where it is: taking the result out and wrapping it anew copies the response
+            let (Poll::Ready(result), Some(plan)) = (&mut polled, me.plan.as_mut()) else { return polled };
+            let verdict = plan.judge(result);
             if plan.wants_another(&verdict) {
                 // what the attempt holds of the request ends before there is another
                 me.inner.set(None);
                 if let Some(next) = plan.prepare(&verdict) {
-                    plan.discard(result, &next);
+                    plan.discard(polled, &next);
                     plan.next = Some(next);
                     continue;
                 }
+                *me.plan = None;
             }
-            *me.plan = None;
-            return Poll::Ready(result);
+            return polled;
         }
-    }
-}
-
-impl<S, R> Next<S, R> {
-    fn poll_wait(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
-        if let Some(sleep) = &mut self.sleep {
-            ready!(Pin::new(sleep).poll(cx));
-            self.sleep = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Ready with the response future of the attempt, or with what readiness failed with.
-    fn poll_call(&mut self, cx: &mut Cx<'_>) -> Poll<Result<S::Future, S::Error>>
-    where
-        S: Service<R>,
-    {
-        ready!(self.service.poll_ready(cx))?;
-        let request = self.request.take().expect("it is taken by this call only");
-        Poll::Ready(Ok(self.service.call(request)))
     }
 }
 
 impl<S, R, M, K> Plan<S, R, M, K> {
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= time::now())
+    /// Waits for the next attempt and begins it. An error is that of readiness, or says that it is too late.
+    #[cold]
+    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<S::Future, S::Error>>
+    where
+        S: Service<R, Error: Refusal>,
+    {
+        let Some(next) = &mut self.next else { panic!("polled after completion") };
+        if let Some(sleep) = &mut next.sleep {
+            ready!(Pin::new(sleep).poll(cx));
+            next.sleep = None;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= time::now()) {
+            self.next = None;
+            return Poll::Ready(Err(timed_out(self.family.name).into()));
+        }
+        if let Err(error) = ready!(next.service.poll_ready(cx)) {
+            self.next = None;
+            return Poll::Ready(Err(error));
+        }
+        let Some(mut next) = self.next.take() else { unreachable!("it is taken only here") };
+        match next.request.take() {
+            Some(request) => Poll::Ready(Ok(next.service.call(request))),
+            None => unreachable!("it is taken only here"),
+        }
     }
 
     fn judge(&mut self, result: &mut Result<S::Response, S::Error>) -> Verdict
@@ -261,15 +246,13 @@ impl<S, R, M, K> Plan<S, R, M, K> {
         let verdict = self.repeat.judge(result, self.grpc);
         if !self.is_counted && !verdict.is_local() {
             self.is_counted = true;
-            let shared = &self.family.shared;
-            if let Some(terms) = &shared.settings.load().terms {
-                shared.budget.deposit(terms);
-            }
+            self.family.shared.budget.deposit();
         }
         verdict
     }
 
     /// Whether the verdict, the settings and the number of attempts ask for another.
+    #[inline]
     fn wants_another(&self, verdict: &Verdict) -> bool {
         if *verdict == Verdict::DONE && self.begun == 1 {
             return false;
@@ -324,16 +307,15 @@ impl<S, R, M, K> Plan<S, R, M, K> {
     }
 
     /// Throws away what a failed attempt brought. What it held of the request must not end the next one's.
-    fn discard(&self, result: Result<S::Response, S::Error>, next: &Next<S, R>)
+    fn discard(&self, polled: Poll<Result<S::Response, S::Error>>, next: &Next<S, R>)
     where
         S: Service<R>,
         M: Repeat<R, S::Response, S::Error, Kept = K>,
     {
         let context = next.request.as_ref().map(|request| self.repeat.context(request));
         let goes_on = context.is_some_and(|context| context.request_ended().is_none());
-        match result {
-            Ok(response) => self.repeat.discard(response),
-            Err(error) => drop(error),
+        if let Poll::Ready(Ok(response)) = polled {
+            self.repeat.discard(response);
         }
         if goes_on && let Some(context) = context {
             context.reopen_request();

@@ -8,11 +8,16 @@ use mesh_core::{
 };
 use mesh_retry::{BackoffSettings, BudgetSettings, Condition, RetryLayer, RetrySettings};
 use mesh_test::{HeldClock, Line, Spy, line, mock::mock};
+use proptest::prelude::{prop, prop_assert_eq, proptest};
 use std::{
+    collections::BTreeMap,
     future::Future,
     num::NonZeroU32,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -264,4 +269,121 @@ async fn readiness_is_kept_by_further_attempts() {
     handle.next().await.answer(7);
     assert_eq!(call.await.unwrap().unwrap(), 7);
     assert_eq!((handle.calls(), handle.unready_calls()), (2, 0));
+}
+
+/// What a scripted attempt comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scripted {
+    Good,
+    Fails,
+    /// A refusal of ours that another endpoint need not share.
+    Elsewhere,
+    /// One that would only be repeated.
+    Refused,
+}
+
+impl Scripted {
+    fn result(self) -> Result<u32, BoxError> {
+        match self {
+            Scripted::Good => Ok(1),
+            Scripted::Fails => error(),
+            Scripted::Elsewhere => refused(Rejection::new(Kind::Saturated).elsewhere()),
+            Scripted::Refused => refused(Rejection::new(Kind::RateLimited)),
+        }
+    }
+}
+
+/// Lets time go on until the call is over.
+fn finish<F: Future>(clock: &HeldClock, call: F) -> F::Output {
+    let mut call = Box::pin(call);
+    loop {
+        if let Poll::Ready(output) = poll(call.as_mut()) {
+            return output;
+        }
+        clock.advance(Duration::from_millis(250));
+    }
+}
+
+proptest! {
+    /// As many attempts as an obvious loop makes, within attempts and budget.
+    #[test]
+    fn scripted_outcomes(
+        most in 1..6_u32,
+        reserve in 1..4_u32,
+        scripts in prop::collection::vec(
+            prop::collection::vec(
+                prop::sample::select(vec![Scripted::Good, Scripted::Fails, Scripted::Elsewhere, Scripted::Refused]), 6..7),
+            1..6),
+    ) {
+        let clock = HeldClock::new();
+        let _installed = clock.install();
+        // no time goes by, so that the reserve is all there is
+        let budget = BudgetSettings { ratio: Ratio::ZERO, reserve, ttl: Duration::from_secs(1) };
+        let at_once = BackoffSettings { base: Duration::ZERO, max: Duration::ZERO };
+        let layer = RetryLayer::new().attempts(attempts(most)).budget(budget).backoff(at_once).results_only();
+        let mut left = reserve;
+        for script in scripts {
+            let mut expected = 0;
+            for outcome in &script {
+                expected += 1;
+                let free = *outcome == Scripted::Elsewhere;
+                if matches!(outcome, Scripted::Good | Scripted::Refused) || expected == most || !free && left == 0 {
+                    break;
+                }
+                left -= u32::from(!free);
+            }
+            let (service, times) = scripted(script.iter().map(|outcome| outcome.result()));
+            let result = finish(&clock, layer.layer(service).oneshot(1));
+            prop_assert_eq!(times.lock().unwrap().len(), expected as usize);
+            prop_assert_eq!(result.is_ok(), script[expected as usize - 1] == Scripted::Good);
+            prop_assert_eq!(layer.handle().balance(), Some(left.into()));
+        }
+    }
+}
+
+/// Counts by name and the label `result`.
+#[derive(Default)]
+struct Recorder(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl metrics::Recorder for Recorder {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        let result = key.labels().find(|label| label.key() == "result").map_or("", |label| label.value());
+        let name = format!("{} {result}", key.name());
+        metrics::Counter::from_arc(self.0.lock().unwrap().entry(name).or_default().clone())
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[test]
+fn retries_are_counted_by_what_they_came_to() {
+    let clock = HeldClock::new();
+    let _installed = clock.install();
+    let recorder = Recorder::default();
+    metrics::with_local_recorder(&recorder, || {
+        let ask = |layer: &RetryLayer<mesh_retry::Results>, script: &[Scripted]| {
+            let (service, _) = scripted(script.iter().map(|outcome| outcome.result()));
+            let _ = finish(&clock, layer.layer(service).oneshot(1));
+        };
+        let layer = RetryLayer::new().results_only();
+        ask(&layer, &[Scripted::Good]);
+        ask(&layer, &[Scripted::Fails, Scripted::Good]);
+        ask(&layer, &[Scripted::Fails, Scripted::Fails, Scripted::Fails]);
+        let none = BudgetSettings { ratio: Ratio::ZERO, reserve: 0, ttl: Duration::ZERO };
+        ask(&RetryLayer::new().budget(none).results_only(), &[Scripted::Fails]);
+    });
+    let counts = recorder.0.lock().unwrap();
+    let count = |result: &str| counts[&format!("mesh_retries_total {result}")].load(Ordering::Relaxed);
+    assert_eq!((count("success"), count("failure"), count("no_budget")), (1, 2, 1));
+    assert_eq!((count("no_time"), count("no_replay")), (0, 0));
 }

@@ -30,7 +30,8 @@ fn bound(ppm: u32, reserve: u32, requests: u64, now: u64) -> u128 {
 fn a_million_random_outcomes_keep_the_bound() {
     let mut random = fastrand::Rng::with_seed(7);
     for (ppm, reserve) in [(200_000, 10), (200_000, 0), (1, 1), (333_333, 3), (0, 10), (1_000_000, 1000)] {
-        let (terms, budget) = (terms(ppm, reserve, 10), Budget::new());
+        let terms = terms(ppm, reserve, 10);
+        let budget = Budget::new(Some(&terms));
         let (mut requests, mut retries, mut now) = (0_u64, 0_u64, 0_u64);
         let mut failing = 0.0;
         for step in 0..1_000_000 / 6 {
@@ -39,7 +40,7 @@ fn a_million_random_outcomes_keep_the_bound() {
             }
             now += random.u64(..2_000_000);
             requests += 1;
-            budget.deposit(&terms);
+            budget.deposit();
             while random.f64() < failing && budget.withdraw(&terms, at(now)) {
                 retries += 1;
             }
@@ -52,10 +53,11 @@ fn a_million_random_outcomes_keep_the_bound() {
 /// While everything fails, all that is allowed is given.
 #[test]
 fn in_an_outage_the_whole_ratio_is_given_and_no_more() {
-    let (terms, budget) = (terms(200_000, 0, 10), Budget::new());
+    let terms = terms(200_000, 0, 10);
+    let budget = Budget::new(Some(&terms));
     let mut retries = 0;
     for _ in 0..100_000 {
-        budget.deposit(&terms);
+        budget.deposit();
         retries += u32::from(budget.withdraw(&terms, at(0)));
     }
     assert_eq!(retries, 20_000);
@@ -63,7 +65,8 @@ fn in_an_outage_the_whole_ratio_is_given_and_no_more() {
 
 #[test]
 fn the_reserve_is_there_at_once_and_is_saved_up_to_its_time() {
-    let (terms, budget) = (terms(200_000, 10, 10), Budget::new());
+    let terms = terms(200_000, 10, 10);
+    let budget = Budget::new(Some(&terms));
     let take = |now: u64| (0..1000).take_while(|_| budget.withdraw(&terms, at(now))).count();
     assert_eq!(take(0), 10);
     assert_eq!(take(SECOND / 10 - 1), 0, "one nanosecond earlier");
@@ -75,9 +78,10 @@ fn the_reserve_is_there_at_once_and_is_saved_up_to_its_time() {
 
 #[test]
 fn a_full_budget_takes_no_deposits() {
-    let (terms, budget) = (terms(1_000_000, 1, 10), Budget::new());
+    let terms = terms(1_000_000, 1, 10);
+    let budget = Budget::new(Some(&terms));
     for _ in 0..1000 {
-        budget.deposit(&terms);
+        budget.deposit();
     }
     assert_eq!(budget.balance(&terms, at(0)), 10_000_000);
     let taken = (0..1000).take_while(|_| budget.withdraw(&terms, at(0))).count();
@@ -86,15 +90,21 @@ fn a_full_budget_takes_no_deposits() {
 
 #[test]
 fn it_goes_on_under_other_terms() {
-    let (before, budget) = (terms(200_000, 10, 10), Budget::new());
+    let before = terms(200_000, 10, 10);
+    let budget = Budget::new(Some(&before));
     for _ in 0..7 {
         assert!(budget.withdraw(&before, at(0)));
     }
     let after = terms(500_000, 100, 1);
-    budget.retune(&before, &after, at(0));
+    budget.retune(Some(&before), Some(&after), at(0));
     assert_eq!(budget.balance(&after, at(0)), 3_000_000, "neither refilled nor emptied");
     assert_eq!(budget.balance(&after, at(SECOND / 10)), 13_000_000);
     assert_eq!(budget.balance(&after, at(SECOND * 9)), 100_000_000);
+    // off, nothing is earned; on again it begins anew
+    budget.retune(Some(&after), None, at(SECOND * 9));
+    budget.deposit();
+    budget.retune(None, Some(&before), at(SECOND * 10));
+    assert_eq!(budget.balance(&before, at(SECOND * 10)), 10_000_000);
 }
 
 #[derive(Clone, Debug)]
@@ -115,7 +125,8 @@ proptest! {
         steps in prop::collection::vec(
             prop_oneof![Just(Step::Deposit), Just(Step::Withdraw), (0..SECOND * 30).prop_map(Step::Wait)], 0..300),
     ) {
-        let (terms, budget) = (terms(ppm, reserve, ttl), Budget::new());
+        let terms = terms(ppm, reserve, ttl);
+        let budget = Budget::new(Some(&terms));
         let cap = (i128::from(reserve) * i128::from(ttl) * 1_000_000).max(1_000_000);
         let (mut now, mut requests, mut retries) = (0, 0, 0_u64);
         let mut most = i128::from(reserve) * 1_000_000;
@@ -124,7 +135,7 @@ proptest! {
                 Step::Deposit => {
                     requests += 1;
                     most += i128::from(ppm);
-                    budget.deposit(&terms);
+                    budget.deposit();
                 }
                 Step::Wait(nanos) => {
                     let earned = |now: u64| i128::from(now + SECOND) * i128::from(reserve) / 1_000;

@@ -34,11 +34,11 @@ fn terms(reserve: u32) -> Terms {
 #[test]
 fn a_retry_is_given_once_and_a_deposit_is_not_lost() {
     explore(|| {
-        let budget = Arc::new(Budget::new());
+        let budget = Arc::new(Budget::new(Some(&terms(1))));
         let (first, second) = (budget.clone(), budget.clone());
         let first = thread::spawn(move || u32::from(first.withdraw(&terms(1), NOW)));
         let second = thread::spawn(move || u32::from(second.withdraw(&terms(1), NOW)));
-        budget.deposit(&terms(1));
+        budget.deposit();
         let given = first.join().unwrap() + second.join().unwrap();
         assert!(given == 1 || given == 2, "{given}");
         assert_eq!(budget.balance(&terms(1), NOW), i64::from(2 - given) * 1_000_000);
@@ -49,12 +49,12 @@ fn a_retry_is_given_once_and_a_deposit_is_not_lost() {
 #[test]
 fn the_cap_holds_while_others_deposit() {
     explore(|| {
-        let budget = Arc::new(Budget::new());
+        let budget = Arc::new(Budget::new(Some(&terms(1))));
         let later = NOW.plus(Duration::from_secs(100));
         let (first, second) = (budget.clone(), budget.clone());
         let first = thread::spawn(move || first.withdraw(&terms(1), later));
-        let second = thread::spawn(move || second.deposit(&terms(1)));
-        budget.deposit(&terms(1));
+        let second = thread::spawn(move || second.deposit());
+        budget.deposit();
         assert!(first.join().unwrap());
         second.join().unwrap();
         let balance = budget.balance(&terms(1), later);
