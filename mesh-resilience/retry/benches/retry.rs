@@ -41,7 +41,11 @@ fn bench(c: &mut Criterion) {
         retry.layer(service_fn(|n: u64| {
             let call = CALLS.get();
             CALLS.set(call + 1);
-            ready(if call % 2 == 0 { Err(Rejection::new(Kind::CircuitOpen).elsewhere().into()) } else { Ok(n) })
+            ready(if call.is_multiple_of(2) {
+                Err(Rejection::new(Kind::CircuitOpen).elsewhere().into())
+            } else {
+                Ok(n)
+            })
         })),
     );
     let none = BudgetSettings { ratio: Ratio::ZERO, reserve: 0, ttl: Duration::ZERO };

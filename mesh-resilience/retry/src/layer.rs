@@ -144,6 +144,7 @@ impl From<RetrySettings> for RetryLayer {
 }
 
 impl<M> RetryLayer<M> {
+    #[cfg(feature = "config")]
     pub(crate) fn over(shared: Arc<Shared>, repeat: M) -> Self {
         Self { shared, name: Name::intern(NAME), repeat }
     }

@@ -76,7 +76,19 @@
 //! several hops are bounded by the budget of each.
 //!
 //! # What it costs
-//! COSTS
+//! A call that succeeds at once sets no timer, takes no lock, reads no clock (one reading where it has a deadline) and
+//! clones no service; what is needed for another attempt is boxed when there is one. User instructions that a second layer
+//! adds to such a call (`cargo bench -p mesh-retry --bench instructions`, callgrind):
+//!
+//! | | instructions | allocations |
+//! | --- | ---: | ---: |
+//! | plain messages, `results_only` | 125 | 0 |
+//! | `tower::retry` with the same policy and its `TpsBudget` | 211 | 0 |
+//! | HTTP, a GET without headers or body, most of it the copy of its head | 1,060 | 0 |
+//!
+//! An HTTP request's head is cloned for each call, which allocates where there are headers (five times for two of them); a
+//! body costs six allocations more and a copy of what is kept. In a pipeline there is the box of a service layer, and that of the
+//! protocol's `Replay`. With `attempts` of 1 a poll is the poll of what is below.
 //!
 //! | feature | brings |
 //! | --- | --- |
