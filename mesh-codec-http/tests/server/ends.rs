@@ -3,8 +3,13 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use mesh_codec_http::{Body, HttpError, Request, Response, server::Protocol};
-use mesh_core::{Answer, BoxError, Code, Outcome, Rejection, Side};
-use std::time::Duration;
+use mesh_core::{Answer, BoxError, Code, Kind, Outcome, Rejection, Side, Tap, time};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tower::service_fn;
 
 const WELL: HowEnded = (Outcome::Success, Side::Upstream, Code::Http(200), 2);
@@ -110,6 +115,43 @@ async fn when_the_body_breaks() {
     let body = client.send(get("/"), "").await.into_body();
     assert!(body.collect().await.is_err());
     assert_eq!(ends.next().await, (Outcome::Failure, Side::Upstream, Code::Http(200), 2));
+}
+
+/// As a timeout does it for a body that takes too long.
+struct After(time::Sleep);
+
+impl Tap for After {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        Pin::new(&mut self.0).poll(cx).map(|()| Rejection::new(Kind::Timeout))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_tap_cuts_the_body_off() {
+    const CUT: HowEnded = (Outcome::TimedOut, Side::Upstream, Code::None, 2);
+    let cut = |request| async {
+        let mut response = stuck(request).await?;
+        response.body_mut().guards_mut().tap(Box::new(After(time::sleep(Duration::from_secs(1)))));
+        Ok(response)
+    };
+    let ends = Ends::default();
+    let answer = connect(options(Protocol::Http), ends.watch(service_fn(cut))).talk(GET).await;
+    assert!(answer.ends_with("\r\n\r\n2\r\nhi\r\n"), "no last chunk, and the end of the connection: {answer}");
+    assert_eq!(ends.take(), [CUT]);
+
+    let mut client = connect(options(Protocol::Http), ends.watch(service_fn(cut))).http2().await;
+    let mut body = client.send(get("/"), "").await.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hi");
+    let error = body.frame().await.unwrap().unwrap_err();
+    let reset = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>()).unwrap();
+    assert!(reset.is_reset() && reset.is_remote(), "{reset}");
+    assert_eq!(ends.next().await, CUT);
+    let again = client.send(get("/"), "").await;
+    assert_eq!(again.status(), 200, "the connection goes on");
 }
 
 #[tokio::test]
