@@ -13,6 +13,10 @@ pub trait Reach<R, Res>: Clone {
     fn record(&self, request: &R) -> Self::Record;
     /// The record of a request; [`Context::none`] where it carries none.
     fn context<'a>(&self, request: &'a R) -> &'a Context;
+    /// A request whose head can be looked at; `None` for any other.
+    fn view<'a>(&self, request: &'a mut R) -> Option<&'a mut dyn RequestView>
+    where
+        R: 'a;
     /// A response whose body can be watched; `None` for any other.
     fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
     where
@@ -67,6 +71,13 @@ impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
         request.context()
     }
 
+    fn view<'a>(&self, request: &'a mut R) -> Option<&'a mut dyn RequestView>
+    where
+        R: 'a,
+    {
+        Some(request)
+    }
+
     fn governed<'a>(&self, response: &'a mut Res) -> Option<&'a mut dyn Governed>
     where
         Res: 'a,
@@ -92,6 +103,13 @@ impl<R, Res> Reach<R, Res> for ResultsOnly {
         &NO_CONTEXT
     }
 
+    fn view<'a>(&self, _: &'a mut R) -> Option<&'a mut dyn RequestView>
+    where
+        R: 'a,
+    {
+        None
+    }
+
     fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>
     where
         Res: 'a,
@@ -115,6 +133,13 @@ impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
 
     fn context<'a>(&self, _: &'a R) -> &'a Context {
         &NO_CONTEXT
+    }
+
+    fn view<'a>(&self, _: &'a mut R) -> Option<&'a mut dyn RequestView>
+    where
+        R: 'a,
+    {
+        None
     }
 
     fn governed<'a>(&self, _: &'a mut Res) -> Option<&'a mut dyn Governed>

@@ -1,1 +1,87 @@
-//! Fault injection as a tower layer: delays, aborts and resets at exact rates.
+//! Fault injection as a `tower::Layer`: calls are delayed, or aborted with a status or a reset, at rates exact to a
+//! millionth.
+//!
+//! ```
+//! use mesh_core::{BoxError, Kind, Refusal, units::Ratio};
+//! use mesh_fault_injection::{Abort, FaultInjectionLayer};
+//! use std::time::Duration;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let faults = FaultInjectionLayer::new()
+//!     .delay(Duration::from_millis(100), "50%".parse()?)
+//!     .abort(Abort::Status(503), Ratio::ONE)
+//!     .results_only();
+//! let mut service = ServiceBuilder::new()
+//!     .layer(faults.clone())
+//!     .service(service_fn(async |n: u32| Ok::<_, BoxError>(n + 1)));
+//!
+//! let aborted = service.ready().await?.call(1).await.unwrap_err();
+//! assert_eq!(aborted.rejection().unwrap().kind(), Kind::Fault);
+//!
+//! // every clone of the layer reads, retunes and switches the same faults, while it runs
+//! assert_eq!(faults.handle().injected().aborts, 1);
+//! faults.handle().switch(false);
+//! assert_eq!(service.ready().await?.call(1).await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Options
+//! | setting | default | |
+//! | --- | --- | --- |
+//! | `delay` | none | `fixed`: how long, and `percent` of the calls |
+//! | `abort` | none | [`Abort`]: an HTTP status, a gRPC status or a reset, and `percent` of the calls |
+//! | `header` | no | requests may ask for faults of their own, within what is set |
+//! | `max_active` | no bound | how many calls may be delayed at once |
+//! | `until` | for ever | for how long faults are injected |
+//! | `seed` | random | the same requests get the same faults |
+//!
+//! Delay and abort are drawn for on their own, so a call may be delayed and then aborted. A call is hit if 64 random
+//! bits, scaled to a million, are below its parts per million (exact to 2⁻⁴⁴). A delayed call holds nothing of what stands
+//! further in, and is not made before its time.
+//!
+//! **Asked for.** With `header`, a request that brings `x-envoy-fault-delay-request` (milliseconds),
+//! `x-envoy-fault-abort-request` (a status) or `x-envoy-fault-abort-grpc-request` (a gRPC status) gets that fault, and
+//! others get none; `x-envoy-fault-delay-request-percentage` and `x-envoy-fault-abort-request-percentage` lower its rate. The
+//! delay is never longer, and neither rate higher, than what is set; a kind that is not set cannot be asked for. The
+//! headers go no further.
+//!
+//! **The answer.** In `mesh_core::http::governed` a gRPC request gets a gRPC status and any other an HTTP status, whichever was
+//! set: by gRPC's own table. A reset is one where the server is ours (`mesh-codec-http`): the connection is closed hard, the
+//! HTTP/2 stream reset. In servers of others it is a 503.
+//!
+//! # What is shared
+//! All state, by all clones of a [`FaultInjectionLayer`] and all services it makes;
+//! [`handle`](FaultInjectionLayer::handle) is the state itself. [`FaultInjection::switch`] is the kill switch.
+//!
+//! # What it costs
+//! No allocation and no lock for a call that nothing happens to. Off it is one branch; armed it draws once for each kind of
+//! fault. A delay allocates its timer.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `config` | `register`: the layer by its name `fault_injection` in a spec; series `mesh_faults_injected_total{fault}` and `mesh_faults_active`, brought up to date each second |
+//!
+//! Aborts are also counted like every refusal: `mesh_rejections_total{layer="fault_injection"}`.
+
+#[cfg(feature = "config")]
+mod config;
+mod draw;
+mod faults;
+mod layer;
+mod service;
+mod settings;
+
+#[cfg(feature = "config")]
+pub use config::register;
+pub use faults::{FaultInjection, Injected};
+pub use layer::FaultInjectionLayer;
+pub use service::{Disturbed, DisturbedFuture};
+pub use settings::{Abort, AbortSettings, DelaySettings, FaultSettings};
+
+/// The README's code runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
