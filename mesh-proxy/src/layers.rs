@@ -34,6 +34,8 @@ impl Layers {
         let http = &mut layers.http;
         #[cfg(feature = "concurrency-limit")]
         mesh_concurrency_limit::register(http);
+        #[cfg(feature = "fault-injection")]
+        mesh_fault_injection::register(http);
         #[cfg(feature = "metrics")]
         mesh_metrics::register(http);
         #[cfg(feature = "rate-limit")]

@@ -229,8 +229,15 @@ fn unknown_cluster(name: &str, root: &Node) -> Invalid {
 }
 
 /// Orders that are known to be harmful, each with the reason.
-const HARMFUL: [(&str, &str, &str); 2] = [
+const HARMFUL: [(&str, &str, &str); 5] = [
     ("rate_limit", "metrics", "metrics inside rate_limit does not see what it refuses; put metrics further out"),
+    (
+        "concurrency_limit",
+        "fault_injection",
+        "a delay inside concurrency_limit holds its permits; put fault_injection further out",
+    ),
+    ("retry", "rate_limit", "rate_limit inside retry counts every attempt; put retry further in"),
+    ("retry", "metrics", "metrics inside retry counts every attempt as a request; put metrics further out"),
     ("rate_limit", "timeout", "timeout inside rate_limit is not what bounds the whole call; put timeout further out"),
 ];
 

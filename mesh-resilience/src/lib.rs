@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | `timeout` | `timeout`, the crate `mesh-timeout` | gives up calls that take too long, and keeps deadlines |
 //! | `concurrency-limit` | `concurrency_limit`, the crate `mesh-concurrency-limit` | so many calls at once, refused or waiting in turn |
+//! | `fault-injection` | `fault_injection`, the crate `mesh-fault-injection` | delays and aborts calls at exact rates |
 //! | `rate-limit` | `rate_limit`, the crate `mesh-rate-limit` | admits requests at a rate, exactly, without a lock |
 //! | `retry` | `retry`, the crate `mesh-retry` | sends failed calls again, within a budget and to another endpoint |
 //!
@@ -13,6 +14,8 @@
 
 #[cfg(feature = "concurrency-limit")]
 pub use mesh_concurrency_limit as concurrency_limit;
+#[cfg(feature = "fault-injection")]
+pub use mesh_fault_injection as fault_injection;
 #[cfg(feature = "rate-limit")]
 pub use mesh_rate_limit as rate_limit;
 #[cfg(feature = "retry")]
