@@ -34,7 +34,7 @@
 //! | --- | --- | --- |
 //! | `max` | required | calls at once, from 1 |
 //! | `until_end` | no | [`until_end`](ConcurrencyLimitLayer::until_end): a call counts to the end of the response's body; a limit in front of streams bounds nothing otherwise |
-//! | `wait` | refuse at once | [`wait`](ConcurrencyLimitLayer::wait): first come, first served, this long at the most and not past the request's deadline |
+//! | `wait` | refuse at once | [`wait`](ConcurrencyLimitLayer::wait): first come, first served, this long at the most and not past the request's deadline (then `504` or `DEADLINE_EXCEEDED`) |
 //! | `queue` | `max` | [`queue`](QueueLayer::queue): how many may wait |
 //! | | | [`back_pressure`](ConcurrencyLimitLayer::back_pressure): not ready while there is no permit, as tower's own layer |
 //!
@@ -48,9 +48,10 @@
 //! until enough have ended. A reload of a pipeline retunes in the same way.
 //!
 //! # What it costs
-//! No lock and no allocation on the way through: a compare-and-swap to take a permit, one to give it back. A second
-//! layer over a small response adds COST user instructions (`cargo xtask instructions`); tower's own 177. A call that
-//! waits allocates its place and a timer.
+//! No lock and no allocation on the way through: a compare-and-swap to take a permit, a subtraction to give it back; who
+//! is refused has written nothing shared. A second layer over a small response adds 78 user instructions, one that waits
+//! 138 where nobody does, tower's own 212 (`cargo bench -p mesh-concurrency-limit --bench instructions`). A call that
+//! waits allocates a box, its place and a timer. Memory: 256 bytes for a limit.
 //!
 //! | feature | brings |
 //! | --- | --- |
