@@ -75,12 +75,12 @@ pub(crate) fn even(draw: u64, count: usize) -> usize {
     ((u128::from(draw) * count as u128) >> 64) as usize
 }
 
-/// Two different ones of `count` from one draw; of one, twice the same. The bias is at most `count`²/2⁶⁴.
+/// Two different ones of `count`, of at least two, from one draw. The bias is at most `count`²/2⁶⁴.
 #[inline]
 pub(crate) fn even_two(draw: u64, count: usize) -> (usize, usize) {
     let product = u128::from(draw) * count as u128;
     // what the first one leaves of the draw is as even as the draw was
     let (first, rest) = ((product >> 64) as usize, product as u64);
     let among_others = even(rest, count - 1);
-    (first, (among_others + usize::from(among_others >= first)).min(count - 1))
+    (first, among_others + usize::from(among_others >= first))
 }

@@ -9,7 +9,9 @@ use crate::{
     services::{Originals, Services},
     table::{Picked, Table},
 };
-use mesh_core::{Address, Context, Endpoint, Endpoints, Open, Reach, Record, Refusal, ResultsOnly, Target, Whole};
+use mesh_core::{
+    Address, Endpoint, EndpointId, Endpoints, Open, Reach, Record, Refusal, ResultsOnly, Target, Ticket, Whole,
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -212,81 +214,94 @@ impl<S: Clone, M: Clone> Balance<S, M> {
         M: Reach<R, S::Response>,
     {
         let record = self.reach.record(&request);
-        let Some(picked) = self.pick(record.context(), &Passed::default()) else {
+        let context = record.context();
+        let draw = draw(&mut self.random, &self.family.turn);
+        let Some(picked) = self.table.pick(draw, |endpoint| context.tried(endpoint.id())) else {
             return self.without_endpoint(request);
         };
-        let service = self.services.get(&self.table, picked.index, &self.family.originals);
-        match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                let open = open(self.table.seat(picked.index), picked, record);
-                State::called(service.call(request), open, self.reach.clone())
-            }
-            Poll::Ready(Err(error)) => self.broken(picked, record, error),
-            Poll::Pending => self.pass_over(picked, record, request),
-        }
-    }
-
-    /// The service that was picked is not ready: others are asked, and if none of them is the call waits.
-    #[cold]
-    fn pass_over<R>(&mut self, first: Picked, record: M::Record, request: R) -> State<S, R, M>
-    where
-        S: Service<R>,
-        S::Error: Refusal,
-        M: Reach<R, S::Response>,
-    {
-        let mut passed = Passed::default();
-        let mut picked = first;
-        loop {
-            let service = self.services.get(&self.table, picked.index, &self.family.originals);
-            // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
-            let fresh = service.clone();
-            let taken = std::mem::replace(service, fresh);
-            let next = if passed.add(picked.index) { self.pick(record.context(), &passed) } else { None };
-            let Some(next) = next else {
-                let open = open(self.table.seat(picked.index), picked, record);
-                return State::waiting(taken, request, open, self.reach.clone());
-            };
-            picked = next;
-            let service = self.services.get(&self.table, picked.index, &self.family.originals);
-            match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
+        let polled = match self.services.known(picked.seat) {
+            Some(service) => match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
-                    let open = open(self.table.seat(picked.index), picked, record);
+                    let open = open(picked, record);
                     return State::called(service.call(request), open, self.reach.clone());
                 }
-                Poll::Ready(Err(error)) => return self.broken(picked, record, error),
-                Poll::Pending => {}
-            }
-        }
+                polled => Some(polled),
+            },
+            None => None,
+        };
+        let (seat, ticket) = (picked.seat.clone(), picked.ticket());
+        self.dispatch_slowly(seat, ticket, polled, record, request)
     }
 
-    /// The readiness of the service that was picked has failed: that instance is of no use any more.
+    /// The service that was picked is not there yet, or not ready: others are asked, and if none of them is ready the
+    /// call waits.
     #[cold]
-    fn broken<R>(&mut self, picked: Picked, record: M::Record, mut error: S::Error) -> State<S, R, M>
+    fn dispatch_slowly<R>(
+        &mut self,
+        first: Arc<Seat>,
+        at: Ticket,
+        mut polled: Option<Poll<Result<(), S::Error>>>,
+        record: M::Record,
+        request: R,
+    ) -> State<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,
         M: Reach<R, S::Response>,
     {
-        open(self.table.seat(picked.index), picked, record).end_error(&mut error);
-        self.services.discard(&self.table, picked.index, &self.family.originals);
-        State::failed(error)
+        let originals = &self.family.originals;
+        let mut passed = Passed::default();
+        let mut picked = Picked::again(&first, at);
+        loop {
+            let service = self.services.get(&self.table, picked.seat, originals);
+            // never asked twice: what it says may be said once
+            let ready = polled.take().unwrap_or_else(|| service.poll_ready(&mut Cx::from_waker(Waker::noop())));
+            match ready {
+                Poll::Ready(Ok(())) => {
+                    let open = open(picked, record);
+                    return State::called(service.call(request), open, self.reach.clone());
+                }
+                Poll::Ready(Err(mut error)) => {
+                    open(picked, record).end_error(&mut error);
+                    // that instance is of no use any more
+                    self.services.discard(picked.seat, originals);
+                    return State::failed(error);
+                }
+                // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
+                Poll::Pending => {
+                    let fresh = service.clone();
+                    let taken = std::mem::replace(service, fresh);
+                    let next = if passed.add(picked.seat.endpoint.id()) {
+                        let context = record.context();
+                        let avoid =
+                            |endpoint: &Endpoint| passed.contains(endpoint.id()) || context.tried(endpoint.id());
+                        self.table.pick(draw(&mut self.random, &self.family.turn), avoid)
+                    } else {
+                        None
+                    };
+                    let Some(next) = next else {
+                        return State::waiting(taken, request, open(picked, record), self.reach.clone());
+                    };
+                    picked = next;
+                }
+            }
+        }
     }
+}
 
-    #[inline]
-    fn pick(&mut self, context: &Context, passed: &Passed) -> Option<Picked> {
-        let (random, turn) = (&mut self.random, &self.family.turn);
-        let draw = |draw| match draw {
-            Draw::Random => random.u64(..),
-            Draw::Turn => turn.fetch_add(1, Relaxed),
-        };
-        let avoid = |index: usize, endpoint: &Endpoint| passed.contains(index) || context.tried(endpoint.id());
-        self.table.pick(draw, avoid)
+/// What picks are made from.
+#[inline]
+fn draw<'a>(random: &'a mut fastrand::Rng, turn: &'a AtomicU64) -> impl FnMut(Draw) -> u64 + 'a {
+    |from| match from {
+        Draw::Random => random.u64(..),
+        Draw::Turn => turn.fetch_add(1, Relaxed),
     }
 }
 
 /// Counts the pick.
 #[inline]
-fn open<C: Record>(seat: &Arc<Seat>, picked: Picked, record: C) -> Open<Seat, C> {
+fn open<C: Record>(picked: Picked<'_>, record: C) -> Open<Seat, C> {
+    let seat = picked.seat;
     record.context().add_tried(seat.endpoint.id());
     seat.endpoint.pick();
     Open::new(seat.clone(), picked.ticket(), record)
@@ -296,21 +311,21 @@ fn open<C: Record>(seat: &Arc<Seat>, picked: Picked, record: C) -> Open<Seat, C>
 #[derive(Default)]
 struct Passed {
     count: usize,
-    indexes: [usize; ASKED - 1],
+    endpoints: [Option<EndpointId>; ASKED - 1],
 }
 
 impl Passed {
     /// Passes this one over; not so one that came again because there is no other, nor one too many.
-    fn add(&mut self, index: usize) -> bool {
-        if self.contains(index) || self.count == self.indexes.len() {
+    fn add(&mut self, endpoint: EndpointId) -> bool {
+        if self.contains(endpoint) || self.count == self.endpoints.len() {
             return false;
         }
-        self.indexes[self.count] = index;
+        self.endpoints[self.count] = Some(endpoint);
         self.count += 1;
         true
     }
 
-    fn contains(&self, index: usize) -> bool {
-        self.indexes[..self.count].contains(&index)
+    fn contains(&self, endpoint: EndpointId) -> bool {
+        self.endpoints.contains(&Some(endpoint))
     }
 }

@@ -163,7 +163,7 @@ pub(crate) enum Single {
     Spread(Alias),
 }
 
-/// How two are chosen.
+/// How two are chosen; there are two.
 #[derive(Debug)]
 pub(crate) enum Pairs {
     /// Any of so many.
@@ -186,6 +186,8 @@ impl Choice {
     pub(crate) fn new(policy: Policy, weights: &[u32]) -> Self {
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
         match policy {
+            // nothing to compare: nothing is read for it
+            Policy::P2c { .. } if weights.len() == 1 => Choice::One(Single::Even(1), Draw::Random),
             Policy::Random if equal => Choice::One(Single::Even(weights.len()), Draw::Random),
             Policy::Random => Choice::One(Single::Weighted(Alias::new(weights)), Draw::Random),
             Policy::RoundRobin if equal => Choice::One(Single::InTurn(weights.len()), Draw::Turn),

@@ -85,17 +85,19 @@ impl Seat {
         if word != 0 {
             requests = requests.saturating_add(failures_of_late(word));
         }
-        (u64::from(requests) + 1) as f32 * self.lightness
+        // signed, as that is what processors convert
+        (i64::from(requests) + 1) as f32 * self.lightness
     }
 
     /// The same by the time they take.
     #[inline]
     pub(crate) fn cost_by_latency(&self, rates: &Rates, now: u32, median: f32) -> f32 {
         let latency = rates.read(self.endpoint.latency_word().load(Relaxed), now, median);
-        latency * (u64::from(self.endpoint.in_flight()) + 1) as f32 * self.lightness
+        latency * (i64::from(self.endpoint.in_flight()) + 1) as f32 * self.lightness
     }
 
     /// A result was seen: its latency counts, once.
+    #[inline(never)]
     fn learn_latency(&self, rates: &Rates, baseline: &Baseline, ticket: &mut Ticket, seen: Seen, now: Nanos) {
         let began = std::mem::take(&mut ticket.0);
         let nanos = now.as_nanos().saturating_sub(began) as f32;
@@ -181,11 +183,9 @@ impl Watch for Seat {
     fn on_end(&self, mut ticket: Ticket, end: &End<'_>) {
         self.endpoint.on_end(ticket, end);
         match &self.lessons.kind {
-            Kind::Nothing => {}
             Kind::Requests => {
-                let failed = Seen::of(end.outcome, end.side, end.code) == Seen::Failure;
                 let word = self.endpoint.fault_word();
-                if failed {
+                if Seen::of(end.outcome, end.side, end.code) == Seen::Failure {
                     faults::add(word, stamp(end.at().now()));
                 } else if word.load(Relaxed) != 0 {
                     faults::forget(word, stamp(end.at().now()));
@@ -198,6 +198,7 @@ impl Watch for Seat {
                     self.learn_latency(rates, baseline, &mut ticket, seen, end.at().now());
                 }
             }
+            Kind::Nothing => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The services of the endpoints: made once, cloned for each clone of the balancer.
 
-use crate::{layer::locked, table::Table};
+use crate::{layer::locked, seat::Seat, table::Table};
 use mesh_core::{Endpoint, EndpointId};
 use std::sync::{Arc, Mutex};
 
@@ -48,16 +48,24 @@ impl<S> Services<S> {
         Self { slots: Vec::new() }
     }
 
-    /// The service of the endpoint at `index` of the table that was last swept by.
+    /// The service of an endpoint of the table that was last swept by, if it was called before.
     #[inline]
-    pub(crate) fn get(&mut self, table: &Table, index: usize, originals: &Originals<S>) -> &mut S
+    pub(crate) fn known(&mut self, seat: &Seat) -> Option<&mut S> {
+        // since that sweep no slot is another endpoint's
+        match self.slots.get_mut(seat.slot as usize) {
+            Some(Some(made)) => Some(&mut made.service),
+            _ => None,
+        }
+    }
+
+    /// The same, made if it was not.
+    pub(crate) fn get(&mut self, table: &Table, seat: &Seat, originals: &Originals<S>) -> &mut S
     where
         S: Clone,
     {
-        let slot = table.seat(index).slot as usize;
-        // since the last sweep by this table no slot is another endpoint's
-        if !matches!(self.slots.get(slot), Some(Some(_))) {
-            self.fetch(table, index, originals);
+        let slot = seat.slot as usize;
+        if self.known(seat).is_none() {
+            self.fetch(table, seat, originals);
         }
         match &mut self.slots[slot] {
             Some(made) => &mut made.service,
@@ -66,11 +74,10 @@ impl<S> Services<S> {
     }
 
     #[cold]
-    fn fetch(&mut self, table: &Table, index: usize, originals: &Originals<S>)
+    fn fetch(&mut self, table: &Table, seat: &Seat, originals: &Originals<S>)
     where
         S: Clone,
     {
-        let seat = table.seat(index);
         let (endpoint, slot) = (&seat.endpoint, seat.slot as usize);
         // the lock is let go before the service is made
         let kept = locked(&originals.kept).clone_of(endpoint.id(), slot);
@@ -87,10 +94,10 @@ impl<S> Services<S> {
         self.slots[slot] = Some(made);
     }
 
-    /// Gives the service of the endpoint at `index` up, as it has failed for good: the next call makes a new one.
+    /// Gives the service of an endpoint up, as it has failed for good: the next call makes a new one.
     #[cold]
-    pub(crate) fn discard(&mut self, table: &Table, index: usize, originals: &Originals<S>) {
-        let slot = table.seat(index).slot as usize;
+    pub(crate) fn discard(&mut self, seat: &Seat, originals: &Originals<S>) {
+        let slot = seat.slot as usize;
         let Some(broken) = self.slots.get_mut(slot).and_then(Option::take) else { return };
         let original = locked(&originals.kept)
             .slots

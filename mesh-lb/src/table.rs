@@ -34,16 +34,17 @@ pub(crate) struct Table {
 }
 
 /// An endpoint that was picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Picked {
-    pub(crate) index: usize,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picked<'a> {
+    pub(crate) seat: &'a Arc<Seat>,
     /// When, where the policy wants to know how long it takes.
     at: Nanos,
 }
 
-impl Picked {
-    fn untimed(index: usize) -> Self {
-        Self { index, at: Nanos::ZERO }
+impl<'a> Picked<'a> {
+    /// What gave this ticket.
+    pub(crate) fn again(seat: &'a Arc<Seat>, ticket: Ticket) -> Self {
+        Self { seat, at: Nanos::from_nanos(ticket.0) }
     }
 
     /// What its [`Seat`] is to hear again.
@@ -69,7 +70,7 @@ impl Table {
         self.seats.len()
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn seat(&self, index: usize) -> &Arc<Seat> {
         &self.seats[index]
     }
@@ -83,21 +84,15 @@ impl Table {
     pub(crate) fn pick(
         &self,
         mut draw: impl FnMut(Draw) -> u64,
-        avoid: impl Fn(usize, &Endpoint) -> bool,
-    ) -> Option<Picked> {
-        let fits = |index: usize, endpoint: &Endpoint| endpoint.health().is_eligible() && !avoid(index, endpoint);
+        avoid: impl Fn(&Endpoint) -> bool,
+    ) -> Option<Picked<'_>> {
+        let fits = |seat: &Seat| seat.endpoint.health().is_eligible() && !avoid(&seat.endpoint);
+        let untimed = |seat| Picked { seat, at: Nanos::ZERO };
         match self.choice.as_ref()? {
-            Choice::One(single, from) => {
-                let chosen = single.choose(draw(*from));
-                if fits(chosen, &self.seats[chosen].endpoint) {
-                    return Some(Picked::untimed(chosen));
-                }
-                self.find(single, chosen, || draw(*from), fits).map(Picked::untimed)
-            }
             Choice::Better(pairs) => {
                 let draw = || draw(Draw::Random);
                 match self.lessons.latency() {
-                    None => self.better(pairs, draw, fits, Seat::cost_by_requests).map(Picked::untimed),
+                    None => self.better(pairs, draw, fits, Seat::cost_by_requests).map(untimed),
                     Some((rates, baseline)) => {
                         let at = time::now();
                         if baseline.is_due(at) {
@@ -105,9 +100,17 @@ impl Table {
                         }
                         let (now, median) = (stamp(at), baseline.median());
                         let cost = |seat: &Seat| seat.cost_by_latency(rates, now, median);
-                        self.better(pairs, draw, fits, cost).map(|index| Picked { index, at })
+                        self.better(pairs, draw, fits, cost).map(|seat| Picked { seat, at })
                     }
                 }
+            }
+            Choice::One(single, from) => {
+                let chosen = single.choose(draw(*from));
+                let seat = &self.seats[chosen];
+                if fits(seat) {
+                    return Some(untimed(seat));
+                }
+                self.find(single, chosen, || draw(*from), fits).map(untimed)
             }
         }
     }
@@ -118,13 +121,13 @@ impl Table {
         &self,
         pairs: &Pairs,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(usize, &Endpoint) -> bool,
+        fits: impl Fn(&Seat) -> bool,
         cost: impl Fn(&Seat) -> f32,
-    ) -> Option<usize> {
+    ) -> Option<&Arc<Seat>> {
         let (one, other) = pairs.choose(&mut draw);
-        let (first, second) = (&*self.seats[one], &*self.seats[other]);
-        if fits(one, &first.endpoint) && fits(other, &second.endpoint) {
-            return Some(if cost(first) <= cost(second) { one } else { other });
+        let (first, second) = (&self.seats[one], &self.seats[other]);
+        if fits(first) && fits(second) {
+            return Some(if cost(first) <= cost(second) { first } else { second });
         }
         self.better_of_some((one, other), pairs, draw, fits, cost)
     }
@@ -136,27 +139,22 @@ impl Table {
         (mut one, mut other): (usize, usize),
         pairs: &Pairs,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(usize, &Endpoint) -> bool,
+        fits: impl Fn(&Seat) -> bool,
         cost: impl Fn(&Seat) -> f32,
-    ) -> Option<usize> {
-        let mut found: Option<usize> = None;
+    ) -> Option<&Arc<Seat>> {
+        let mut found: Option<&Arc<Seat>> = None;
         for _ in 0..DRAWS {
-            for index in [one, other] {
+            for seat in [&self.seats[one], &self.seats[other]] {
                 match found {
-                    _ if !fits(index, &self.seats[index].endpoint) => {}
-                    None => found = Some(index),
-                    Some(first) if first == index => {}
-                    Some(first) => {
-                        let is_first = cost(&self.seats[first]) <= cost(&self.seats[index]);
-                        return Some(if is_first { first } else { index });
-                    }
+                    _ if !fits(seat) => {}
+                    None => found = Some(seat),
+                    Some(first) if Arc::ptr_eq(first, seat) => {}
+                    Some(first) => return Some(if cost(first) <= cost(seat) { first } else { seat }),
                 }
             }
             (one, other) = pairs.choose(&mut draw);
         }
-        found
-            .or_else(|| self.scan(one, &fits))
-            .or_else(|| self.scan(one, |_, endpoint| endpoint.health().is_eligible()))
+        found.or_else(|| self.scan(one, &fits)).or_else(|| self.scan(one, is_eligible))
     }
 
     /// As the policy chooses, from the second draw on.
@@ -166,31 +164,26 @@ impl Table {
         single: &Single,
         first: usize,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(usize, &Endpoint) -> bool,
-    ) -> Option<usize> {
+        fits: impl Fn(&Seat) -> bool,
+    ) -> Option<&Arc<Seat>> {
         let mut chosen = first;
         for _ in 1..DRAWS {
             chosen = single.choose(draw());
-            if fits(chosen, &self.seats[chosen].endpoint) {
-                return Some(chosen);
+            if fits(&self.seats[chosen]) {
+                return Some(&self.seats[chosen]);
             }
         }
         self.scan(chosen, &fits).or_else(|| {
-            let eligible = |_: usize, endpoint: &Endpoint| endpoint.health().is_eligible();
-            let drawn =
-                (0..DRAWS).map(|_| single.choose(draw())).find(|index| eligible(*index, &self.seats[*index].endpoint));
-            drawn.or_else(|| self.scan(chosen, eligible))
+            let mut drawn = (0..DRAWS).map(|_| &self.seats[single.choose(draw())]);
+            drawn.find(|seat| is_eligible(seat)).or_else(|| self.scan(chosen, is_eligible))
         })
     }
 
     /// All in turn, from behind the last one that was chosen.
     #[cold]
-    fn scan(&self, last: usize, fits: impl Fn(usize, &Endpoint) -> bool) -> Option<usize> {
-        let behind = last + 1..self.seats.len();
-        behind.chain(0..=last).find(|index| {
-            let endpoint = &self.seats[*index].endpoint;
-            (!self.weighted || endpoint.weight() != 0) && fits(*index, endpoint)
-        })
+    fn scan(&self, last: usize, fits: impl Fn(&Seat) -> bool) -> Option<&Arc<Seat>> {
+        let (before, behind) = self.seats.split_at(last + 1);
+        behind.iter().chain(before).find(|seat| (!self.weighted || seat.endpoint.weight() != 0) && fits(seat))
     }
 
     /// Looks at what is known of endpoints: at all, or at as many as there is room for.
@@ -213,6 +206,10 @@ impl Table {
             count
         });
     }
+}
+
+fn is_eligible(seat: &Seat) -> bool {
+    seat.endpoint.health().is_eligible()
 }
 
 /// Makes one table after the other.

@@ -1,42 +1,56 @@
 //! What is measured: calls of a service that answers at once, through balancers over so many of them.
 
-use mesh_core::{BoxError, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target};
-use mesh_lb::{Balance, Policy};
+use mesh_core::{
+    BoxError, Clock, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target, time,
+};
+use mesh_lb::{Balance, Load, Policy};
 use std::{
+    cell::Cell,
     future::{Future, Ready, ready},
     hint::black_box,
     net::SocketAddr,
     pin::pin,
+    rc::Rc,
     task::{Context as Cx, Poll, Waker},
+    time::Duration,
 };
 use tower::{
     Service,
     balance::p2c,
     discover::ServiceList,
-    load::{CompleteOnResponse, Constant, PendingRequests},
+    load::{CompleteOnResponse, PeakEwma, PendingRequests},
 };
 
 /// Its name, and a function that makes its service and gives one that makes so many calls of it.
 pub(crate) type Variant = (&'static str, fn() -> Box<dyn FnMut(u64)>);
 
-pub(crate) const VARIANTS: [Variant; 15] = [
+const LEAST: Policy = Policy::p2c(Load::LeastRequest);
+
+pub(crate) const VARIANTS: [Variant; 22] = [
     ("service alone", || plain(Leaf)),
     ("random, 3", || plain(balance(Policy::Random, 3, equal))),
     ("random, 10,000", || plain(balance(Policy::Random, 10_000, equal))),
-    ("random by weight, 3", || plain(balance(Policy::Random, 3, unequal))),
     ("random by weight, 10,000", || plain(balance(Policy::Random, 10_000, unequal))),
     ("round robin, 3", || plain(balance(Policy::RoundRobin, 3, equal))),
     ("round robin, 10,000", || plain(balance(Policy::RoundRobin, 10_000, equal))),
-    ("round robin by weight, 3", || plain(balance(Policy::RoundRobin, 3, unequal))),
     ("round robin by weight, 10,000", || plain(balance(Policy::RoundRobin, 10_000, unequal))),
-    ("random, 3, cloned for each call", || cloned(balance(Policy::Random, 3, equal))),
-    ("whole: service alone", || whole(Leaf)),
-    ("whole: random, 3", || whole(balance_whole(Policy::Random, 3))),
-    ("tower p2c, constant load, 3", || {
-        plain(p2c::Balance::new(ServiceList::new::<u32>((0..3).map(|_| Constant::new(Leaf, 1)))))
+    ("p2c least request, 3", || plain(balance(LEAST, 3, equal))),
+    ("p2c least request, 10,000", || plain(balance(LEAST, 10_000, equal))),
+    ("p2c least request by weight, 10,000", || plain(balance(LEAST, 10_000, unequal))),
+    ("p2c peak-EWMA, 3", || plain(balance(Policy::default(), 3, equal))),
+    ("p2c peak-EWMA, 10,000", || plain(balance(Policy::default(), 10_000, equal))),
+    ("p2c peak-EWMA by weight, 10,000", || plain(balance(Policy::default(), 10_000, unequal))),
+    ("p2c peak-EWMA, 3, cloned for each call", || cloned(balance(Policy::default(), 3, equal))),
+    ("p2c peak-EWMA, 10,000, by a clock that is cheap", || ticking(plain(balance(Policy::default(), 10_000, equal)))),
+    ("reading tokio's clock twice", || {
+        Box::new(|calls| (0..calls).for_each(|_| _ = black_box((time::now(), time::now()))))
     }),
-    ("tower p2c, least request, 3", || plain(tower_least_request(3))),
+    ("whole: service alone", || whole(Leaf)),
+    ("whole: p2c least request, 3", || whole(balance_whole(LEAST, 3))),
+    ("whole: p2c peak-EWMA, 3", || whole(balance_whole(Policy::default(), 3))),
     ("tower p2c, least request, 10,000", || plain(tower_least_request(10_000))),
+    ("tower p2c, peak-EWMA, 3", || plain(tower_peak_ewma(3))),
+    ("tower p2c, peak-EWMA, 10,000", || plain(tower_peak_ewma(10_000))),
 ];
 
 #[derive(Clone)]
@@ -85,6 +99,13 @@ fn tower_least_request(count: usize) -> impl Service<u32, Response = u32, Error 
     p2c::Balance::new(ServiceList::new::<u32>(services))
 }
 
+fn tower_peak_ewma(count: usize) -> impl Service<u32, Response = u32, Error = BoxError> + 'static {
+    let (rtt, decay) = (Duration::from_millis(30), Duration::from_secs(10));
+    let services =
+        (0..count).map(move |_| PeakEwma::new(Leaf, rtt, decay.as_nanos() as f64, CompleteOnResponse::default()));
+    p2c::Balance::new(ServiceList::new::<u32>(services))
+}
+
 fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
     let mut cx = Cx::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
@@ -96,6 +117,26 @@ fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
 
 fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
     Box::new(move |calls| (0..calls).for_each(|_| _ = black_box(once(&mut service, black_box(1)))))
+}
+
+/// The clock of a worker that reads the time itself: here one that counts.
+struct Ticks(Cell<u64>);
+
+impl Clock for Ticks {
+    fn now(&self) -> Nanos {
+        let now = self.0.get() + 100;
+        self.0.set(now);
+        Nanos::from_nanos(now)
+    }
+}
+
+fn ticking(mut call: Box<dyn FnMut(u64)>) -> Box<dyn FnMut(u64)> {
+    let clock = Rc::new(Ticks(Cell::new(1 << 40)));
+    Box::new(move |calls| {
+        let before = time::set_clock(Some(clock.clone()));
+        call(calls);
+        time::set_clock(before);
+    })
 }
 
 fn cloned<S: Service<u32, Response = u32> + Clone + 'static>(service: S) -> Box<dyn FnMut(u64)> {

@@ -24,7 +24,9 @@ fn table(policy: Policy, weights: &[u32]) -> Table {
 }
 
 fn pick(table: &Table, random: &mut fastrand::Rng, avoid: impl Fn(usize) -> bool) -> Option<usize> {
-    table.pick(|_| random.u64(..), |index, _: &Endpoint| avoid(index)).map(|picked| picked.index)
+    let index = |id| (0..table.len()).find(|index| table.seat(*index).endpoint.id() == id).unwrap();
+    let picked = table.pick(|_| random.u64(..), |endpoint: &Endpoint| avoid(index(endpoint.id())));
+    picked.map(|picked| index(picked.seat.endpoint.id()))
 }
 
 const POLICIES: [Policy; 4] = [
