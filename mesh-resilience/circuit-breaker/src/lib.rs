@@ -1,1 +1,121 @@
-//! Circuit breaking as a tower layer, judged at the end of the body.
+//! Circuit breaking as a `tower::Layer`, judged at the end of the body: what keeps failing is left alone for a while.
+//!
+//! ```
+//! use mesh_circuit_breaker::{CircuitBreakerLayer, State};
+//! use mesh_core::{BoxError, Kind, Refusal};
+//! use std::{num::NonZeroU32, time::Duration};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), BoxError> {
+//! let breaker = CircuitBreakerLayer::consecutive_failures(NonZeroU32::MIN.saturating_add(1)).results_only();
+//! let handle = breaker.handle();
+//! handle.listen(|change| println!("{} -> {}", change.from.as_str(), change.to.as_str()));
+//! let mut service = ServiceBuilder::new().layer(breaker).service(service_fn(async |works: bool| {
+//!     if works { Ok("well") } else { Err(BoxError::from("ill")) }
+//! }));
+//!
+//! for _ in 0..2 {
+//!     assert!(service.ready().await?.call(false).await.is_err());
+//! }
+//! assert_eq!(handle.state(), State::Open);
+//! let refused = service.ready().await?.call(true).await.unwrap_err();
+//! assert_eq!(refused.rejection().unwrap().kind(), Kind::CircuitOpen);
+//!
+//! // when its time is over, the next call is the trial
+//! tokio::time::advance(Duration::from_secs(6)).await;
+//! assert_eq!(service.ready().await?.call(true).await?, "well");
+//! assert_eq!(handle.state(), State::Closed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In axum, tonic and hyper put `mesh_core::http::governed(breaker)` where the layer goes, without `results_only`:
+//! statuses count, a gRPC status in the trailers, and a body that breaks off. A refusal becomes `503` with
+//! `retry-after`, or `UNAVAILABLE` with `grpc-retry-pushback-ms`.
+//!
+//! # Options
+//! | setting | default | |
+//! | --- | --- | --- |
+//! | `consecutive_failures` | 5, without a `window` | so many failures in a row open it |
+//! | `window` | none | `failure_rate` (50%) of the last `calls` (100) opens it, from `min_calls` (20) on |
+//! | `open_for` | 5 s | how long, the first time; 1 ms to 300 s |
+//! | `half_open.probes` | 1 | calls at once that are let through to try |
+//! | `half_open.successes` | `probes` | how many of them must succeed to close; one failure opens again |
+//! | `half_open.max_duration` | `open_for` | when probes that have not ended are given up, and others let through |
+//! | `force` | none | `open` or `disabled`, by an operator |
+//! | `failure.http` | `500`, `502-599` | statuses that count |
+//! | `failure.grpc` | 2, 4, 13, 14, 15 | gRPC codes that count |
+//! | `failure.transport` | yes | whether calls count that were not answered, or not to the end |
+//! | `failure.dropped_after` | none | a call counts whose caller went away after so long |
+//!
+//! An open breaker stays so for `open_for`, doubled for each further trip in a row, up to 300 s; a trip in a row less
+//! is counted for each `open_for` that it was closed. That is multiplied by a number drawn from 0.8 to 1.2, so that a
+//! fleet does not try together; and is at least what the answer asked for that opened it, by `retry-after` in seconds or
+//! `grpc-retry-pushback-ms`, up to 300 s. There is no timer and no task: the first call after that is the trial.
+//!
+//! # What counts
+//! Ends, not heads: what is answered well and breaks off is a failure. Of our own layers a timeout counts, wherever it
+//! stands; a refusal never does. A call whose caller went away is no failure, unless it was after its deadline (one that
+//! `mesh-timeout` or `grpc-timeout` set), or after `failure.dropped_after`. Where callers have timeouts of their own that
+//! the stack does not see, such as `tokio::time::timeout` around a call, set that: else a server that hangs is never
+//! noticed.
+//!
+//! The end of a call counts only in the state it was admitted in: a late answer from before the trip neither closes nor
+//! opens anything. A probe whose caller goes away gives its place back.
+//!
+//! # At an endpoint
+//! [`CircuitBreakerLayer::endpoint`], or `circuit_breaker` in an endpoint's pipeline, ties a breaker to an
+//! [`Endpoint`](mesh_core::Endpoint). While it is open the endpoint has the health flag
+//! [`CircuitOpen`](mesh_core::HealthFlag::CircuitOpen) and leaves the eligible set of balancers; it comes back at the
+//! moment of its trial, leaves while the probes are under way, and comes back for good when they succeed. Nothing keeps
+//! such breakers from taking out every endpoint of a set: where the last one must not go, do without them there.
+//!
+//! # What is shared
+//! The breaker, by all clones of a [`CircuitBreakerLayer`] and all services it makes.
+//! [`CircuitBreakerLayer::per_service`] gives each service one of its own. [`CircuitBreakerLayer::handle`] reads,
+//! forces and retunes it; a change of settings, also by a reload, keeps state, trips and counts.
+//!
+//! # Observing it
+//! Each change of state is an event of `tracing` (a warning when it opens), a call of those who
+//! [`listen`](CircuitBreaker::listen), and one more in `mesh_circuit_breaker_transitions_total{to}`. The gauge
+//! `mesh_circuit_breaker_state` is 0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled. In a stack of one's own both
+//! have the label `breaker`, the [name](CircuitBreakerLayer::named), in a pipeline those of its place. Refusals are
+//! counted by the stack, as for every gate: `mesh_rejections_total{layer="circuit_breaker"}`.
+//!
+//! # What it costs
+//! COSTS
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `config` | `register`: the layer by its name `circuit_breaker` in a spec |
+
+#[cfg(feature = "config")]
+mod config;
+mod failure;
+mod gate;
+mod layer;
+mod observe;
+mod policy;
+mod ring;
+mod settings;
+mod sync;
+mod word;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+#[cfg(feature = "config")]
+pub use config::register;
+pub use failure::{GrpcCode, ParseFailureError, Statuses};
+pub use gate::{CircuitBreaker, Counts};
+pub use layer::{CircuitBreakerLayer, CircuitBreakerPerService};
+pub use policy::Transition;
+pub use settings::{CircuitBreakerSettings, FailureSettings, Force, HalfOpenSettings, WindowSettings};
+pub use word::State;
+
+/// The README's code runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,235 @@
+//! What counts as a failure: statuses, gRPC codes, and what is neither.
+
+use crate::{FailureSettings, policy::Class};
+use mesh_core::{Code, End, Outcome};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// HTTP statuses that count as failures: one, a class or a range. Written `503`, `5xx`, `502-599`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statuses {
+    first: u16,
+    last: u16,
+}
+
+impl Statuses {
+    /// From this status to that one, both included. `None` unless 100 ≤ `first` ≤ `last` ≤ 599.
+    pub const fn new(first: u16, last: u16) -> Option<Self> {
+        if first < 100 || first > last || last > 599 { None } else { Some(Self { first, last }) }
+    }
+}
+
+impl fmt::Display for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.first, self.last) {
+            (first, last) if first == last => write!(f, "{first}"),
+            (first, last) if first % 100 == 0 && last == first + 99 => write!(f, "{}xx", first / 100),
+            (first, last) => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+/// Not what it should be; says what that looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseFailureError(String);
+
+impl fmt::Display for ParseFailureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ParseFailureError {}
+
+impl FromStr for Statuses {
+    type Err = ParseFailureError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFailureError> {
+        let number = |text: &str| (text.len() == 3).then(|| text.parse().ok()).flatten();
+        let statuses = match (text.strip_suffix("xx"), text.split_once('-')) {
+            (Some(class), _) => class
+                .parse::<u16>()
+                .ok()
+                .filter(|class| *class < 10)
+                .and_then(|class| Self::new(class * 100, class * 100 + 99)),
+            (None, Some((first, last))) => {
+                number(first).zip(number(last)).and_then(|(first, last)| Self::new(first, last))
+            }
+            (None, None) => number(text).and_then(|status| Self::new(status, status)),
+        };
+        statuses.ok_or_else(|| {
+            ParseFailureError(format!(
+                "`{text}` is not an HTTP status: expected one from 100 to 599, a class or a range, such as `503`, `5xx` or `502-599`"
+            ))
+        })
+    }
+}
+
+/// A gRPC status code that counts as a failure. Written by its name, `unavailable`, or its number, `14`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcCode(u8);
+
+const GRPC_NAMES: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
+
+impl GrpcCode {
+    /// The code of this number, 1 to 16; `None` for another. (0 is *ok*, which is no failure.)
+    pub const fn new(code: u8) -> Option<Self> {
+        if code >= 1 && code <= 16 { Some(Self(code)) } else { None }
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for GrpcCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(GRPC_NAMES[usize::from(self.0)])
+    }
+}
+
+impl FromStr for GrpcCode {
+    type Err = ParseFailureError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFailureError> {
+        let named = GRPC_NAMES.iter().position(|name| *name == text).and_then(|code| u8::try_from(code).ok());
+        named.or_else(|| text.parse().ok()).and_then(Self::new).ok_or_else(|| {
+            ParseFailureError(format!(
+                "`{text}` is not a gRPC code of a failure: expected a name such as `unavailable`, or a number from 1 to 16"
+            ))
+        })
+    }
+}
+
+/// [`FailureSettings`] as bits, which may change while they are read.
+pub(crate) struct Failures {
+    /// Statuses below 640.
+    http: [AtomicU64; 10],
+    /// The codes of gRPC; [`TRANSPORT`].
+    other: AtomicU64,
+    /// In nanoseconds; 0: no length makes a dropped call a failure.
+    dropped_after: AtomicU64,
+}
+
+/// Calls that were not answered, or not to the end.
+const TRANSPORT: u64 = 1 << 63;
+
+impl Failures {
+    pub(crate) fn new(settings: &FailureSettings) -> Self {
+        let failures = Self { http: Default::default(), other: AtomicU64::new(0), dropped_after: AtomicU64::new(0) };
+        failures.set(settings);
+        failures
+    }
+
+    pub(crate) fn set(&self, settings: &FailureSettings) {
+        let mut http = [0_u64; 10];
+        for status in settings.http.iter().flat_map(|statuses| statuses.first..=statuses.last) {
+            http[usize::from(status) / 64] |= 1 << (status % 64);
+        }
+        self.http.iter().zip(http).for_each(|(word, bits)| word.store(bits, Relaxed));
+        let codes = settings.grpc.iter().fold(0, |bits, code| bits | 1 << code.get());
+        self.other.store(if settings.transport { codes | TRANSPORT } else { codes }, Relaxed);
+        let nanos = settings.dropped_after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self.dropped_after.store(nanos, Relaxed);
+    }
+
+    /// Whether it has to be known when a call began.
+    #[inline]
+    pub(crate) fn ask_for_length(&self) -> bool {
+        self.dropped_after.load(Relaxed) != 0
+    }
+
+    /// What an end says of the thing called; `began`: nanoseconds, 0 if that is not known.
+    #[inline]
+    pub(crate) fn classify(&self, end: &End<'_>, began: u64) -> Class {
+        match (end.outcome, end.code) {
+            (Outcome::Success, Code::None) => Class::Success,
+            (Outcome::Success, Code::Http(status)) => self.of_http(status),
+            _ => self.classify_rare(end, began),
+        }
+    }
+
+    #[inline]
+    fn of_http(&self, status: u16) -> Class {
+        let word = self.http.get(usize::from(status) / 64).map_or(0, |word| word.load(Relaxed));
+        of_bit(word, status % 64)
+    }
+
+    fn classify_rare(&self, end: &End<'_>, began: u64) -> Class {
+        match end.outcome {
+            Outcome::Rejected => Class::Ignored,
+            Outcome::TimedOut => Class::Failure,
+            Outcome::Cancelled => self.of_drop(end, began),
+            // well answered, and then it broke off: the code tells nothing of that
+            Outcome::Failure if end.code.outcome() == Outcome::Success => {
+                of_bit(self.other.load(Relaxed), TRANSPORT.trailing_zeros() as u16)
+            }
+            outcome => match end.code {
+                Code::Http(status) => self.of_http(status),
+                Code::Grpc(code @ 0..=16) => of_bit(self.other.load(Relaxed), code),
+                Code::Grpc(_) => Class::Failure,
+                Code::None | Code::Dubbo(_) if outcome == Outcome::Failure => Class::Failure,
+                Code::None | Code::Dubbo(_) => Class::Success,
+            },
+        }
+    }
+
+    /// Whoever asked went away: because it took too long, as far as that can be known?
+    fn of_drop(&self, end: &End<'_>, began: u64) -> Class {
+        let dropped_after = self.dropped_after.load(Relaxed);
+        let too_long = match end.context().deadline() {
+            Some(deadline) if end.at().now() >= deadline => true,
+            _ if dropped_after == 0 || began == 0 => false,
+            _ => end.at().now().as_nanos().saturating_sub(began) >= dropped_after,
+        };
+        if too_long { Class::Failure } else { Class::Ignored }
+    }
+}
+
+#[inline]
+fn of_bit(bits: u64, bit: u16) -> Class {
+    if bits >> bit & 1 == 0 { Class::Success } else { Class::Failure }
+}
+
+/// What a classifier of one's own says, with the rule for drops.
+pub(crate) fn class_of(outcome: Outcome, failures: &Failures, end: &End<'_>, began: u64) -> Class {
+    match outcome {
+        Outcome::Success => Class::Success,
+        Outcome::Failure | Outcome::TimedOut => Class::Failure,
+        Outcome::Rejected => Class::Ignored,
+        Outcome::Cancelled => failures.of_drop(end, began),
+    }
+}
+
+/// How long an answer's head asks to be left alone: `grpc-retry-pushback-ms`, or `retry-after` in seconds. (A date
+/// there would need a wall clock that agrees with the server's.)
+pub(crate) fn hint(get: impl Fn(&str) -> Option<Duration>) -> Duration {
+    get("grpc-retry-pushback-ms").or_else(|| get("retry-after")).unwrap_or_default()
+}
+
+pub(crate) fn read_number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
