@@ -1,6 +1,6 @@
 //! Reading the sources from a spec (feature `config`).
 
-use crate::{Discovery, DuplicateAddress, Static, Updates};
+use crate::{Discovery, DuplicateAddress, Sources, Static, Updates};
 use mesh_core::{Address, Target, pipeline::Validate};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -31,6 +31,14 @@ impl Discovery for DiscoverySettings {
 
 /// Whatever can be read is a source.
 impl Validate for DiscoverySettings {}
+
+/// Adds the sources of this crate: `static`.
+pub fn register(sources: &mut Sources) {
+    sources.add("static", "Endpoints that the spec itself lists", |source: Static| source);
+}
+
+/// Whatever can be read is a source.
+impl Validate for Static {}
 
 /// A list; an address that is there twice is refused where it stands.
 impl<'de> Deserialize<'de> for Static {

@@ -45,6 +45,10 @@ impl Discovery for Static {
     fn updates(&self) -> Updates {
         Box::pin(Once(Some(Update::Set(self.targets.clone()))))
     }
+
+    fn fixed(&self) -> Option<&[Target]> {
+        Some(&self.targets)
+    }
 }
 
 struct Once(Option<Update>);

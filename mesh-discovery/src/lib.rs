@@ -21,23 +21,33 @@
 //! | --- | --- |
 //! | `config` | `DiscoverySettings`: the sources read from a spec, as `{ static: [ "127.0.0.1:9001" ] }` |
 
+mod backoff;
 #[cfg(feature = "config")]
 mod config;
 mod fixed;
+mod registrar;
+#[cfg(feature = "config")]
+mod sources;
+mod stream;
 
 #[cfg(all(test, feature = "config"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
+pub use backoff::Backoff;
 #[cfg(feature = "config")]
-pub use config::DiscoverySettings;
+pub use config::{DiscoverySettings, register};
 pub use fixed::{DuplicateAddress, Static};
+pub use registrar::{Leave, Registrar, Registration};
+#[cfg(feature = "config")]
+pub use sources::{Checked, CheckedRegistrar, CheckedSource, Sources};
+pub use stream::{Say, updates};
 
 use futures_core::Stream;
-use mesh_core::Update;
-use std::pin::Pin;
+use mesh_core::{Target, Update};
+use std::{pin::Pin, sync::Arc};
 
-/// What a source says of its endpoints, for as long as it is polled.
+/// What a source says of its endpoints, for as long as it is polled. [`updates`] makes one of an async function.
 ///
 /// A source that has nothing more to say ends; what it said last stays good.
 pub type Updates = Pin<Box<dyn Stream<Item = Update> + Send>>;
@@ -45,10 +55,39 @@ pub type Updates = Pin<Box<dyn Stream<Item = Update> + Send>>;
 /// A source of endpoints.
 ///
 /// What becomes of the updates is [`Endpoints`](mesh_core::Endpoints)' part: `Endpoints::new(source.updates())` gives
-/// the set and the driver that keeps it up to date.
+/// the set and the driver that keeps it up to date, gathers changes that follow each other closely, and drops what
+/// changes nothing.
+///
+/// # Contract
+/// - **The first update is a [`Set`](Update::Set)**: all that is known. After it come changes, or whole sets again. Order
+///   is kept, so a source sorts what its registry gives in no order; an address that is there twice counts once.
+/// - **Nothing is said before something is known.** An empty set is an answer ("there are none"); a registry that does
+///   not answer is silence, and who balances waits for the first result as long as it is told to.
+/// - **A failure is not a change.** A source logs it (once for each change of state, not for each try), tries again
+///   after a [`Backoff`], and says nothing meanwhile: the last good set stays. After a gap in what it has heard it
+///   says a whole set again.
+/// - **It ends only when nothing can change any more.** No error ends it.
+/// - **Dropping the stream ends the search**: connections, timers and tasks go with it. Each call of `updates` is a
+///   search of its own.
 pub trait Discovery: Send + Sync {
-    /// Begins to look. The first update says all that is known; dropping the stream ends the search.
+    /// Begins to look, when the stream is polled first; inside a tokio runtime, unless the source says otherwise.
     fn updates(&self) -> Updates;
+
+    /// The endpoints, where they never change: such a set needs no driver. Default: `None`, they may change.
+    fn fixed(&self) -> Option<&[Target]> {
+        None
+    }
+}
+
+/// Whatever a shared one does.
+impl<D: Discovery + ?Sized> Discovery for Arc<D> {
+    fn updates(&self) -> Updates {
+        (**self).updates()
+    }
+
+    fn fixed(&self) -> Option<&[Target]> {
+        (**self).fixed()
+    }
 }
 
 #[cfg(doctest)]
