@@ -322,7 +322,7 @@ impl Watch for Endpoint {
     #[inline]
     fn on_end(&self, _: Ticket, end: &End<'_>) {
         self.state.ended.fetch_add(1, Relaxed);
-        if end.side == Side::Upstream && end.outcome.is_failure() {
+        if end.outcome.is_failure() && end.side == Side::Upstream {
             self.state.failures.fetch_add(1, Relaxed);
         }
     }

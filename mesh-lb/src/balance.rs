@@ -2,7 +2,6 @@
 
 use crate::{
     BalanceFuture, BalanceLayer, NoEndpoint, Policy,
-    future::State,
     layer::Shared,
     policy::Draw,
     seat::Seat,
@@ -163,26 +162,26 @@ where
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
         self.refresh();
-        BalanceFuture::new(self.dispatch(request))
+        self.dispatch(request)
     }
 }
 
 impl<S: Clone, M: Clone> Balance<S, M> {
     /// Nothing can be picked.
     #[cold]
-    fn without_endpoint<R>(&self, request: R) -> State<S, R, M>
+    fn without_endpoint<R>(&self, request: R) -> BalanceFuture<S, R, M>
     where
         S: Service<R>,
         M: Reach<R, S::Response>,
     {
         if self.table.is_resolved() {
-            return State::refused(NoEndpoint::of(&self.table));
+            return BalanceFuture::refused(NoEndpoint::of(&self.table));
         }
         // discovery has not said anything yet
         let shared = &self.family.shared;
         match shared.wait_until(self.family.first_result) {
-            Some(until) => State::unresolved(self.clone(), request, &shared.current.changed, until),
-            None => State::refused(NoEndpoint::Unresolved),
+            Some(until) => BalanceFuture::unresolved(self.clone(), request, &shared.current.changed, until),
+            None => BalanceFuture::refused(NoEndpoint::Unresolved),
         }
     }
 
@@ -207,7 +206,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
 
     /// Picks an endpoint and calls its service, if that is ready.
     #[inline]
-    pub(crate) fn dispatch<R>(&mut self, request: R) -> State<S, R, M>
+    pub(crate) fn dispatch<R>(&mut self, request: R) -> BalanceFuture<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,
@@ -223,7 +222,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
             Some(service) => match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(())) => {
                     let open = open(picked, record);
-                    return State::called(service.call(request), open, self.reach.clone());
+                    return BalanceFuture::called(service.call(request), open, self.reach.clone());
                 }
                 polled => Some(polled),
             },
@@ -243,7 +242,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
         mut polled: Option<Poll<Result<(), S::Error>>>,
         record: M::Record,
         request: R,
-    ) -> State<S, R, M>
+    ) -> BalanceFuture<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,
@@ -259,13 +258,13 @@ impl<S: Clone, M: Clone> Balance<S, M> {
             match ready {
                 Poll::Ready(Ok(())) => {
                     let open = open(picked, record);
-                    return State::called(service.call(request), open, self.reach.clone());
+                    return BalanceFuture::called(service.call(request), open, self.reach.clone());
                 }
                 Poll::Ready(Err(mut error)) => {
                     open(picked, record).end_error(&mut error);
                     // that instance is of no use any more
                     self.services.discard(picked.seat, originals);
-                    return State::failed(error);
+                    return BalanceFuture::failed(error);
                 }
                 // it may have put itself into a queue: nobody else may be served from there, so a fresh one stays
                 Poll::Pending => {
@@ -280,7 +279,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
                         None
                     };
                     let Some(next) = next else {
-                        return State::waiting(taken, request, open(picked, record), self.reach.clone());
+                        return BalanceFuture::waiting(taken, request, open(picked, record), self.reach.clone());
                     };
                     picked = next;
                 }

@@ -80,14 +80,14 @@ pin_project! {
     }
 }
 
-impl<S, R, M> State<S, R, M>
+impl<S, R, M> BalanceFuture<S, R, M>
 where
     S: Service<R>,
     M: Reach<R, S::Response>,
 {
     #[inline]
     pub(crate) fn called(inner: S::Future, open: Open<Seat, M::Record>, reach: M) -> Self {
-        State::Called { inner, open, reach }
+        Self { state: State::Called { inner, open, reach } }
     }
 
     pub(crate) fn waiting(service: S, request: R, open: Open<Seat, M::Record>, reach: M) -> Self {
@@ -114,18 +114,7 @@ where
     }
 
     fn aside(aside: Aside<S, R, M>) -> Self {
-        State::Aside { aside: Box::new(aside) }
-    }
-}
-
-impl<S, R, M> BalanceFuture<S, R, M>
-where
-    S: Service<R>,
-    M: Reach<R, S::Response>,
-{
-    #[inline]
-    pub(crate) fn new(state: State<S, R, M>) -> Self {
-        Self { state }
+        Self { state: State::Aside { aside: Box::new(aside) } }
     }
 }
 
@@ -148,7 +137,7 @@ where
                     Err(error) => return Poll::Ready(Err(error)),
                 },
             };
-            state.set(next);
+            state.set(next.state);
         }
     }
 }
@@ -161,7 +150,7 @@ where
 {
     /// What comes next, or how the call ends.
     #[cold]
-    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<State<S, R, M>, S::Error>> {
+    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<BalanceFuture<S, R, M>, S::Error>> {
         const OVER: &str = "not polled after completion";
         match self {
             Aside::Waiting(waiting) => {
@@ -189,8 +178,8 @@ where
     S: Service<R>,
     M: Reach<R, S::Response>,
 {
-    fn call(mut self) -> State<S, R, M> {
-        State::called(self.service.call(self.request), self.open, self.reach)
+    fn call(mut self) -> BalanceFuture<S, R, M> {
+        BalanceFuture::called(self.service.call(self.request), self.open, self.reach)
     }
 }
 
@@ -200,7 +189,7 @@ where
     S::Error: Refusal,
     M: Reach<R, S::Response>,
 {
-    fn poll_resolved(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<State<S, R, M>> {
+    fn poll_resolved(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<BalanceFuture<S, R, M>> {
         let mut this = self.project();
         loop {
             if this.balance.is_resolved() {
@@ -211,7 +200,7 @@ where
             }
             // made before the set is looked at, so no change is missed
             if this.changed.as_mut().poll(cx).is_pending() {
-                return Pin::new(this.timeout).poll(cx).map(|()| State::refused(NoEndpoint::Unresolved));
+                return Pin::new(this.timeout).poll(cx).map(|()| BalanceFuture::refused(NoEndpoint::Unresolved));
             }
             this.changed.set(this.notify.clone().notified_owned());
         }

@@ -217,14 +217,19 @@ impl Single {
 
 impl Pairs {
     /// The places of two; by weight they may be the same, if they are so twice in a row.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn choose(&self, mut draw: impl FnMut() -> u64) -> (usize, usize) {
         match self {
             Pairs::Even(count) => even_two(draw(), *count),
-            Pairs::Weighted(alias) => match alias.choose_two(draw()) {
-                (first, second) if first == second => (first, alias.choose(draw())),
-                two => two,
-            },
+            Pairs::Weighted(alias) => by_weight(alias, draw),
         }
+    }
+}
+
+#[inline(never)]
+fn by_weight(alias: &Alias, mut draw: impl FnMut() -> u64) -> (usize, usize) {
+    match alias.choose_two(draw()) {
+        (first, second) if first == second => (first, alias.choose(draw())),
+        two => two,
     }
 }

@@ -21,6 +21,9 @@ use std::{
 /// The longest time an endpoint is left alone because it asked for it.
 const LONGEST_PUSHBACK: Duration = Duration::from_secs(300);
 
+/// gRPC's *resource exhausted*: no failure by default, but as quick as one.
+const EXHAUSTED: Code = Code::Grpc(8);
+
 /// What a policy learns of endpoints; one for all tables of a policy.
 #[derive(Debug)]
 pub(crate) struct Lessons {
@@ -96,8 +99,26 @@ impl Seat {
         latency * (i64::from(self.endpoint.in_flight()) + 1) as f32 * self.lightness
     }
 
-    /// A result was seen: its latency counts, once.
+    /// A call has ended of which something is to be learned: how long it took, or that it failed, or that failures were
+    /// long ago.
     #[inline(never)]
+    fn learn_from_end(&self, mut ticket: Ticket, end: &End<'_>) {
+        let seen = Seen::of(end.outcome, end.side, end.code);
+        match &self.lessons.kind {
+            // after a head only a failure says more, and that once
+            Kind::Latency(rates, baseline) if ticket.0 != 0 || (seen == Seen::Failure && ticket.1 == 0) => {
+                self.learn_latency(rates, baseline, &mut ticket, seen, end.at().now());
+            }
+            Kind::Requests if seen == Seen::Failure => {
+                faults::add(self.endpoint.fault_word(), stamp(end.at().now()));
+            }
+            Kind::Requests => faults::forget(self.endpoint.fault_word(), stamp(end.at().now())),
+            Kind::Latency(..) | Kind::Nothing => {}
+        }
+    }
+
+    /// A result was seen: its latency counts, once.
+    #[inline]
     fn learn_latency(&self, rates: &Rates, baseline: &Baseline, ticket: &mut Ticket, seen: Seen, now: Nanos) {
         let began = std::mem::take(&mut ticket.0);
         let nanos = now.as_nanos().saturating_sub(began) as f32;
@@ -151,7 +172,7 @@ impl Seen {
     #[inline]
     fn of(outcome: Outcome, side: Side, code: Code) -> Self {
         match outcome {
-            Outcome::Success if !matches!(code, Code::Grpc(8)) => Seen::Success,
+            Outcome::Success if code != EXHAUSTED => Seen::Success,
             Outcome::Cancelled => Seen::Unfinished,
             _ if side == Side::Downstream => Seen::Unfinished,
             _ => Seen::Failure,
@@ -180,25 +201,11 @@ impl Watch for Seat {
     }
 
     #[inline]
-    fn on_end(&self, mut ticket: Ticket, end: &End<'_>) {
+    fn on_end(&self, ticket: Ticket, end: &End<'_>) {
         self.endpoint.on_end(ticket, end);
-        match &self.lessons.kind {
-            Kind::Requests => {
-                let word = self.endpoint.fault_word();
-                if Seen::of(end.outcome, end.side, end.code) == Seen::Failure {
-                    faults::add(word, stamp(end.at().now()));
-                } else if word.load(Relaxed) != 0 {
-                    faults::forget(word, stamp(end.at().now()));
-                }
-            }
-            Kind::Latency(rates, baseline) => {
-                let seen = Seen::of(end.outcome, end.side, end.code);
-                // after a head only a failure says more, and that once
-                if ticket.0 != 0 || (seen == Seen::Failure && ticket.1 == 0) {
-                    self.learn_latency(rates, baseline, &mut ticket, seen, end.at().now());
-                }
-            }
-            Kind::Nothing => {}
+        let well = end.outcome == Outcome::Success && end.code != EXHAUSTED;
+        if ticket.0 != 0 || !well || self.endpoint.fault_word().load(Relaxed) != 0 {
+            self.learn_from_end(ticket, end);
         }
     }
 }
