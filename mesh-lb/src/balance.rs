@@ -32,12 +32,13 @@ const ASKED: usize = 3;
 /// It is always ready: the endpoint is picked in `call`, so a set that changes between the two does not matter, and
 /// what has to be waited for is waited for in the response future. An endpoint whose service is not ready is passed
 /// over for another, up to three in all; the call then waits for the last one. The pick is counted on its
-/// [`Endpoint`] until the end of the response's body, and written into the request's [`Context`], where a retry
-/// further out leaves it: the next attempt avoids what was tried while there is anything else.
+/// [`Endpoint`] until the end of the response's body, and written into the request's
+/// [`Context`](mesh_core::Context), where a retry further out leaves it: the next attempt avoids what was tried while
+/// there is anything else.
 ///
-/// Clones are two reference counts. They share the endpoints, what is known of them and, for round robin, the turn; each clones the service
-/// of an endpoint from the first one's when it first calls it. An instance whose `poll_ready` has failed is dropped,
-/// and made anew at the next call.
+/// Clones are two reference counts. They share the endpoints, what is known of them and, for round robin, the turn;
+/// each clones the service of an endpoint from the first one's when it first calls it. An instance whose `poll_ready`
+/// has failed is dropped, and made anew at the next call.
 ///
 /// # Errors
 /// A [`Rejection`](mesh_core::Rejection) of kind [`NoEndpoint`](mesh_core::Kind::NoEndpoint), whose source says

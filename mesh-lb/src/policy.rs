@@ -55,7 +55,8 @@ impl Default for Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Load {
-    /// Calls in flight, and one for each failure of late: that counts as half a call after 10 s and as none after 20.
+    /// Calls in flight, and one for each failure of late. Those halve every 10 s, to the nearest whole number: a single
+    /// one counts for 10 s.
     ///
     /// Right where endpoints are alike and this process sends most of what they get: it reads no clock.
     LeastRequest,
