@@ -54,8 +54,16 @@ pub fn explain(plan: &Plan) -> String {
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let mut node = Tree::new(cluster_line(cluster));
         node.pipeline(&planned.pipeline);
-        for target in cluster.targets() {
-            node.children.push(Tree::new(format!("endpoint {} (weight {})", target.address, target.weight)));
+        match planned.discovery.as_ref().map(|source| (source, source.fixed_targets())) {
+            Some((_, Some(targets))) => node.children.extend(
+                targets
+                    .iter()
+                    .map(|target| Tree::new(format!("endpoint {} (weight {})", target.address, target.weight))),
+            ),
+            Some((source, None)) => {
+                node.children.push(Tree::new(format!("endpoints by {} {}", source.name(), source.effective())));
+            }
+            None => {}
         }
         if !planned.endpoint_pipeline.is_empty() {
             let mut each = Tree::new("before each endpoint".into());

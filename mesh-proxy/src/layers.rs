@@ -1,7 +1,8 @@
 use mesh_codec_http::Http;
 use mesh_core::Registry;
+use mesh_discovery::Sources;
 
-/// The layers that specs may name, for each protocol. A layer of one's own is one line:
+/// The layers that specs may name, for each protocol, and the sources of endpoints. A layer of one's own is one line:
 ///
 /// ```
 /// use mesh_core::{Kind, Rejection, gate_fn, pipeline::NoSettings};
@@ -20,18 +21,24 @@ use mesh_core::Registry;
 pub struct Layers {
     /// For HTTP, gRPC included.
     pub http: Registry<Http>,
+    /// Where endpoints may come from.
+    pub discovery: Sources,
 }
 
 impl Layers {
-    /// No layers.
+    /// No layers, and the sources that need nothing but the spec.
     pub fn none() -> Self {
-        Self::default()
+        let mut layers = Self::default();
+        mesh_discovery::register(&mut layers.discovery);
+        layers
     }
 
-    /// The stock layers that this crate was built with; each is a feature.
+    /// The stock layers and sources that this crate was built with; each is a feature.
     pub fn stock() -> Self {
         let mut layers = Self::none();
         let http = &mut layers.http;
+        #[cfg(feature = "circuit-breaker")]
+        mesh_circuit_breaker::register(http);
         #[cfg(feature = "concurrency-limit")]
         mesh_concurrency_limit::register(http);
         #[cfg(feature = "fault-injection")]

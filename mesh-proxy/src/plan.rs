@@ -12,6 +12,7 @@ use mesh_core::{
     pipeline::{CheckedPipeline, Place, Site},
     spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
+use mesh_discovery::CheckedSource;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -42,6 +43,8 @@ pub(crate) struct PlannedRoute {
 
 #[derive(Debug)]
 pub(crate) struct PlannedCluster {
+    /// `None` where the spec names no good one: then there are faults.
+    pub(crate) discovery: Option<CheckedSource>,
     pub(crate) site: Site<Http>,
     pub(crate) pipeline: CheckedPipeline<Http>,
     pub(crate) endpoint_site: Site<Http>,
@@ -157,7 +160,19 @@ impl Checker<'_> {
         let endpoint_site = Site::new(Place::Endpoint, &format!("{path}.endpoints")).with_labels(labels);
         let endpoint_pipeline =
             self.pipeline(&cluster.endpoint_pipeline, &endpoint_site, &format!("{path}.endpoint_pipeline"));
-        PlannedCluster { site, pipeline, endpoint_site, endpoint_pipeline }
+        let discovery = self.discovery(&cluster.discovery, &format!("{path}.discovery"));
+        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline }
+    }
+
+    fn discovery(&mut self, node: &Node, path: &str) -> Option<CheckedSource> {
+        let checked = self.layers.discovery.check(node);
+        let source = checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()?;
+        let mut targets = source.fixed_targets().unwrap_or_default().iter();
+        if let Some(target) = targets.find(|target| matches!(target.address, Address::Unix(_))) {
+            let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
+            self.faults.found.push(invalid.at(node).in_path(path));
+        }
+        Some(source)
     }
 
     fn references(&mut self, spec: &Spec, root: &Node) {
@@ -178,15 +193,6 @@ impl Checker<'_> {
                 if let ActionSpec::Cluster(name) = &route.action {
                     self.reference(name, format!("{}.cluster", route.path), root);
                 }
-            }
-        }
-        for cluster in &spec.clusters {
-            let unix = cluster.targets().iter().find(|target| matches!(target.address, Address::Unix(_)));
-            if let Some(target) = unix {
-                let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
-                let discovery = root.get("clusters").and_then(|clusters| clusters.get(&cluster.name)?.get("discovery"));
-                let invalid = discovery.map(|node| invalid.clone().at(node)).unwrap_or(invalid);
-                self.faults.found.push(invalid.in_path(format!("clusters.{}.discovery", cluster.name)));
             }
         }
     }

@@ -10,10 +10,10 @@ use mesh_codec_http::{
 };
 use mesh_core::{
     Endpoint, EndpointId, EndpointSet, Endpoints, Name, Nanos, Subscription,
-    pipeline::{CheckedPipeline, Site, Stage, StageFuture, StageHandle, StageRef, States},
+    pipeline::{CheckedPipeline, Site, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
     time,
 };
-use mesh_discovery::DiscoverySettings;
+use mesh_discovery::{CheckedSource, Discovery as _};
 use mesh_lb::BalanceLayer;
 use std::{
     collections::HashMap,
@@ -23,6 +23,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
@@ -31,12 +32,45 @@ use tower_service::Service;
 pub(crate) struct Cluster {
     name: Name,
     stage: StageHandle<Http>,
-    discovery: DiscoverySettings,
+    source: Arc<Source>,
     /// As the spec says it.
     load_balancer: serde_json::Value,
-    endpoints: Endpoints,
     endpoint_stages: Option<Arc<EndpointStages>>,
     _observes: Option<Subscription>,
+}
+
+/// Where the endpoints of a cluster come from, and what is known of them. A reload that leaves it as it is shares it.
+#[derive(Debug)]
+struct Source {
+    /// `None`: a spec that is no good is never made.
+    checked: Option<CheckedSource>,
+    endpoints: Endpoints,
+    /// Dropped with the last cluster that has this source, it ends the search.
+    _search: Option<oneshot::Sender<()>>,
+}
+
+impl Source {
+    /// Begins to look, on the control thread.
+    fn begin(checked: Option<CheckedSource>, spawn: &dyn Spawn) -> Self {
+        let (endpoints, search) = match &checked {
+            None => (Endpoints::fixed([]), None),
+            Some(source) => match source.fixed_targets() {
+                Some(targets) => (Endpoints::fixed(targets.iter().cloned()), None),
+                None => {
+                    let (endpoints, driver) = Endpoints::new(source.discovery().updates());
+                    let (search, ended) = oneshot::channel::<()>();
+                    spawn.spawn(Box::pin(async move {
+                        tokio::select! {
+                            () = driver => {}
+                            _ = ended => {}
+                        }
+                    }));
+                    (endpoints, Some(search))
+                }
+            },
+        };
+        Self { checked, endpoints, _search: search }
+    }
 }
 
 impl Cluster {
@@ -49,13 +83,15 @@ impl Cluster {
         before: Option<&Cluster>,
         previous: &States<Http>,
         next: &mut States<Http>,
+        spawn: &dyn Spawn,
     ) -> Self {
         let name = Name::intern(&spec.name);
-        let before = before.filter(|before| before.discovery == spec.discovery);
-        let endpoints = match (before, &spec.discovery) {
-            (Some(before), _) => before.endpoints.clone(),
-            (None, DiscoverySettings::Static(fixed)) => fixed.endpoints(),
+        let before = before.filter(|before| before.source.checked == planned.discovery);
+        let source = match before {
+            Some(before) => before.source.clone(),
+            None => Arc::new(Source::begin(planned.discovery.clone(), spawn)),
         };
+        let endpoints = &source.endpoints;
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
         let options = upstream_options(spec, name);
         let endpoint_stages = (!planned.endpoint_pipeline.is_empty()).then(|| {
@@ -77,9 +113,8 @@ impl Cluster {
                 pipeline.apply(Stage::new(balance.layer(make)))
             })
         };
-        let discovery = spec.discovery.clone();
         let load_balancer = serde_json::to_value(&spec.load_balancer).unwrap_or_default();
-        Self { name, stage, discovery, load_balancer, endpoints, endpoint_stages, _observes: observes }
+        Self { name, stage, source, load_balancer, endpoint_stages, _observes: observes }
     }
 
     /// Its name.
@@ -89,7 +124,7 @@ impl Cluster {
 
     /// Its endpoints.
     pub(super) fn endpoints(&self) -> &Endpoints {
-        &self.endpoints
+        &self.source.endpoints
     }
 
     /// How one of them is chosen, as the spec says it.

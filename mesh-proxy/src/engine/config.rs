@@ -51,7 +51,8 @@ impl Config {
         let mut clusters = BTreeMap::new();
         for (spec, planned) in plan.spec.clusters.iter().zip(&plan.clusters) {
             let before = before.and_then(|config| config.clusters.get(&spec.name));
-            let cluster = Cluster::make(spec, planned, before.map(|cluster| &**cluster), previous, &mut states);
+            let cluster =
+                Cluster::make(spec, planned, before.map(|cluster| &**cluster), previous, &mut states, &**spawn);
             clusters.insert(spec.name.clone(), Arc::new(cluster));
         }
         reachable.fill(&clusters);

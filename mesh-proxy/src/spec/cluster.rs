@@ -1,11 +1,9 @@
 use super::Faults;
 use mesh_core::{
-    Target,
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position},
     units,
 };
-use mesh_discovery::DiscoverySettings;
 use mesh_lb::Policy;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -17,8 +15,8 @@ pub struct ClusterSpec {
     pub name: String,
     /// Where the name is written.
     pub position: Position,
-    /// Where its endpoints come from.
-    pub discovery: DiscoverySettings,
+    /// Where its endpoints come from; a plan has it checked.
+    pub discovery: Node,
     /// How one of them is chosen.
     pub load_balancer: Policy,
     /// What they speak. Default: as the request came.
@@ -85,7 +83,6 @@ impl ClusterSpec {
                 return None;
             }
         };
-        let discovery = faults.read(&settings.discovery, &format!("{path}.discovery"));
         let load_balancer =
             settings.load_balancer.as_ref().and_then(|node| faults.read(node, &format!("{path}.load_balancer")));
         let protocol = settings.protocol.as_ref().and_then(|node| faults.read(node, &format!("{path}.protocol")));
@@ -93,29 +90,15 @@ impl ClusterSpec {
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let endpoint_pipeline =
             faults.layers(settings.endpoint_pipeline.as_ref(), &format!("{path}.endpoint_pipeline"));
-        let Some(discovery) = discovery else {
-            faults.orphan(Place::Cluster, pipeline, format!("{path}.pipeline"));
-            faults.orphan(Place::Endpoint, endpoint_pipeline, format!("{path}.endpoint_pipeline"));
-            return None;
-        };
         Some(Self {
             name: key.name.clone(),
             position: key.position,
-            discovery,
+            discovery: settings.discovery,
             load_balancer: load_balancer.unwrap_or_default(),
             protocol,
             connect: connect.unwrap_or_default(),
             pipeline,
             endpoint_pipeline,
         })
-    }
-}
-
-impl ClusterSpec {
-    /// The endpoints that the spec itself names.
-    pub fn targets(&self) -> &[Target] {
-        match &self.discovery {
-            DiscoverySettings::Static(fixed) => fixed.targets(),
-        }
     }
 }
