@@ -25,6 +25,7 @@ usage: cargo xtask TARGET
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
   instructions  user instructions and allocations per call of layers and per proxied request
+  layers        user instructions that each layer adds to a call, beside public crates
   memory        resident memory after start and under load
   load          throughput under wrk and h2load, without a single error
 ";
@@ -56,6 +57,10 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::instructions);
             steps.run("instructions of a call", measure::contract);
             steps.run("instructions of a request", measure::instructions);
+        }
+        Some("layers") => {
+            steps.run("set-up", setup::instructions);
+            steps.run("layers", measure::layers);
         }
         Some("memory") => {
             steps.run("set-up", setup::load);

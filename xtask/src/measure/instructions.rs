@@ -24,20 +24,33 @@ const MOST_ALLOCATIONS: f64 = 16.0;
 struct Variant {
     name: &'static str,
     listener: String,
+    /// Further settings of the cluster.
+    cluster: &'static str,
 }
 
 fn variants() -> Vec<Variant> {
     let bare = "forwarded: off\n    request_id: off\n    ";
+    let variant = |name, listener| Variant { name, listener, cluster: "" };
+    let seven = |delay: &str| {
+        format!(
+            "pipeline: [ tracing: never, fault_injection: {{ {delay}abort: {{ status: 503, percent: 0% }} }}, \
+             rate_limit: {{ rate: 10000000/s, burst: 10000000 }}, concurrency_limit: {{ max: 1000000, until_end: true }} ]"
+        )
+    };
+    let breaker = ", load_balancer: p2c, endpoint_pipeline: [ circuit_breaker: 5 ]";
     let gate = ", rate_limit: { rate: 10000000/s, burst: 10000000 }";
     vec![
-        Variant { name: "no layers, header work off", listener: format!("{bare}pipeline: []") },
-        Variant { name: "no layers", listener: "pipeline: []".to_owned() },
-        Variant { name: "timeout", listener: "pipeline: [ timeout: 30s ]".to_owned() },
-        Variant { name: "metrics, timeout", listener: "pipeline: [ metrics, timeout: 30s ]".to_owned() },
-        Variant { name: DEFENDED, listener: format!("pipeline: [ {STOCK} ]") },
+        variant("no layers, header work off", format!("{bare}pipeline: []")),
+        variant("no layers", "pipeline: []".to_owned()),
+        variant("timeout", "pipeline: [ timeout: 30s ]".to_owned()),
+        variant("metrics, timeout", "pipeline: [ metrics, timeout: 30s ]".to_owned()),
+        variant(DEFENDED, format!("pipeline: [ {STOCK} ]")),
+        variant("stock and four more rate limits", format!("pipeline: [ {STOCK}{} ]", gate.repeat(4))),
+        Variant { name: "the seven, no delay armed", listener: seven(""), cluster: breaker },
         Variant {
-            name: "stock and four more rate limits",
-            listener: format!("pipeline: [ {STOCK}{} ]", gate.repeat(4)),
+            name: "the seven, a delay armed",
+            listener: seven("delay: { fixed: 1s, percent: 0% }, "),
+            cluster: breaker,
         },
     ]
 }
@@ -49,7 +62,9 @@ pub(crate) fn instructions() -> Outcome {
     let mut text = String::from(
         "# User instructions per proxied HTTP/1.1 request\n\n\
          One worker, keep-alive on both sides, 128 bytes of body, five request header fields. \
-         *stock* is metrics, timeout and rate limit with request id and forwarded fields.\n\n\
+         *stock* is metrics, timeout and rate limit with request id and forwarded fields. *The seven* are discovery, \
+         the power of two choices, rate limit, concurrency limit, circuit breaker, fault injection and tracing, which \
+         begins a trace that is not recorded.\n\n\
          | listener | instructions | allocations | reallocations |\n| --- | ---: | ---: | ---: |\n",
     );
     let mut defended = None;
@@ -93,8 +108,8 @@ fn run(variant: &Variant, endpoint: u16, requests: usize) -> Result<Profile, Str
         "workers: 1\n\
          listeners:\n  web:\n    bind: \"127.0.0.1:{port}\"\n    {}\n\
          \x20   routes: [ {{ match: {{ path: {{ prefix: / }} }}, cluster: app }} ]\n\
-         clusters:\n  app: {{ discovery: {{ static: [ \"127.0.0.1:{endpoint}\" ] }} }}\n",
-        variant.listener
+         clusters:\n  app: {{ discovery: {{ static: [ \"127.0.0.1:{endpoint}\" ] }}{} }}\n",
+        variant.listener, variant.cluster
     );
     let file = target().join("measure/callgrind.out");
     let program = Program::start(&callgrind::words(&file), &spec)?;

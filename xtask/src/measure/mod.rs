@@ -3,6 +3,7 @@
 mod callgrind;
 mod contract;
 mod instructions;
+mod layers;
 mod load;
 mod memory;
 mod origin;
@@ -16,6 +17,7 @@ use crate::step::Outcome;
 
 pub(crate) use contract::contract;
 pub(crate) use instructions::instructions;
+pub(crate) use layers::layers;
 pub(crate) use load::load;
 pub(crate) use memory::memory;
 
