@@ -32,9 +32,11 @@ impl Discovery for DiscoverySettings {
 /// Whatever can be read is a source.
 impl Validate for DiscoverySettings {}
 
-/// Adds the sources of this crate: `static`.
+/// Adds the sources of this crate: `static`, and with the feature `file` that for JSON.
 pub fn register(sources: &mut Sources) {
     sources.add("static", "Endpoints that the spec itself lists", |source: Static| source);
+    #[cfg(feature = "file")]
+    crate::register_file(sources, crate::read_json);
 }
 
 /// Whatever can be read is a source.

@@ -24,7 +24,10 @@
 mod backoff;
 #[cfg(feature = "config")]
 mod config;
+#[cfg(feature = "file")]
+mod file;
 mod fixed;
+mod layer;
 mod registrar;
 #[cfg(feature = "config")]
 mod sources;
@@ -37,7 +40,10 @@ mod tests;
 pub use backoff::Backoff;
 #[cfg(feature = "config")]
 pub use config::{DiscoverySettings, register};
+#[cfg(feature = "file")]
+pub use file::{File, FileSettings, ReadFile, read_json, register_file};
 pub use fixed::{DuplicateAddress, Static};
+pub use layer::{DiscoverLayer, Discovered, DiscoveredFuture};
 pub use registrar::{Leave, Registrar, Registration};
 #[cfg(feature = "config")]
 pub use sources::{Checked, CheckedRegistrar, CheckedSource, Sources};
