@@ -4,10 +4,10 @@ use futures_core::Stream;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -34,7 +34,7 @@ pub struct EndpointSet {
 }
 
 impl EndpointSet {
-    /// Grows with every change of the set.
+    /// Grows with every change of the set. What discovery says again without a change is no new set.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -54,6 +54,8 @@ impl EndpointSet {
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// After a change, further ones are gathered for this long.
 const COALESCED: Duration = Duration::from_millis(10);
+/// So many updates are taken before others get their turn, and before what they say is published.
+const AT_ONCE: usize = 256;
 
 /// A set of endpoints that changes. Clones share it.
 #[derive(Clone)]
@@ -85,6 +87,7 @@ impl Endpoints {
             endpoints: endpoints.clone(),
             coalescing: None,
             dirty: false,
+            resolved: false,
         };
         (endpoints, driver)
     }
@@ -119,6 +122,39 @@ impl Endpoints {
         let number = observers.subscribed;
         observers.list.push((number, Box::new(observer)));
         Subscription { observers: Arc::downgrade(&self.observers), number }
+    }
+
+    /// The first set that discovery gives, or the present one if it has said anything yet; `None` if it says nothing
+    /// `within` this time. An empty set is an answer, too. Dropping the future leaves nothing behind.
+    ///
+    /// # Panics
+    /// As [`time::sleep`], if there is something to wait for.
+    pub async fn resolved(&self, within: Duration) -> Option<Arc<EndpointSet>> {
+        let present = self.load();
+        if present.is_resolved() {
+            return Some(present);
+        }
+        // taken from what the observer is told: the set shows only after that
+        let first = Arc::<Mutex<(Option<Arc<EndpointSet>>, Option<Waker>)>>::default();
+        let told = first.clone();
+        let _subscription = self.subscribe(move |set| {
+            if set.is_resolved() {
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.0.get_or_insert_with(|| set.clone());
+                told.1.take().into_iter().for_each(Waker::wake);
+            }
+        });
+        let mut limit = time::sleep(within);
+        poll_fn(|cx| {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(set) = first.0.take() {
+                return Poll::Ready(Some(set));
+            }
+            first.1 = Some(cx.waker().clone());
+            drop(first);
+            Pin::new(&mut limit).poll(cx).map(|()| None)
+        })
+        .await
     }
 
     fn publish(&self, set: EndpointSet) {
@@ -179,46 +215,59 @@ struct Known {
 }
 
 impl Members {
-    fn apply(&mut self, update: Update) {
+    /// Takes an update in; whether it changes anything.
+    fn apply(&mut self, update: Update) -> bool {
         match update {
             Update::Set(targets) => {
+                if targets == self.order {
+                    return false;
+                }
                 self.order.clear();
                 self.places.clear();
-                targets.into_iter().for_each(|target| self.upsert(target));
+                for target in targets {
+                    self.upsert(target);
+                }
+                true
             }
             Update::Change { upsert, remove } => {
                 let gone: HashSet<Address> = remove.into_iter().collect();
-                if !gone.is_empty() {
+                let mut changed = gone.iter().any(|address| self.places.contains_key(address));
+                if changed {
                     self.order.retain(|target| !gone.contains(&target.address));
                     let places = self.order.iter().enumerate();
                     self.places = places.map(|(place, target)| (target.address.clone(), place)).collect();
                 }
-                upsert.into_iter().for_each(|target| self.upsert(target));
+                for target in upsert {
+                    changed |= self.upsert(target);
+                }
+                changed
             }
         }
     }
 
-    fn upsert(&mut self, target: Target) {
+    fn upsert(&mut self, target: Target) -> bool {
         match self.places.get(&target.address) {
+            Some(place) if self.order[*place] == target => return false,
             Some(place) => self.order[*place] = target,
             None => {
                 self.places.insert(target.address.clone(), self.order.len());
                 self.order.push(target);
             }
         }
+        true
     }
 
     /// The set as it is now. An endpoint whose target is unchanged stays the same one, also after it was away.
     fn publish(&mut self, version: u64) -> EndpointSet {
         let now = time::now();
+        self.known.retain(|_, known| known.left.is_none_or(|left| now.since(left) < REMEMBERED));
         let endpoints: Vec<_> = self.order.iter().map(|target| enter(&mut self.known, target)).collect();
         let present: HashSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id()).collect();
-        self.known.retain(|_, known| {
-            if present.contains(&known.endpoint.id()) {
-                return true;
+        for known in self.known.values_mut() {
+            if !present.contains(&known.endpoint.id()) {
+                known.left.get_or_insert(now);
             }
-            now.since(*known.left.get_or_insert(now)) < REMEMBERED
-        });
+        }
         EndpointSet { version, resolved: true, endpoints }
     }
 }
@@ -248,6 +297,8 @@ pub struct EndpointsDriver<S> {
     endpoints: Endpoints,
     coalescing: Option<time::Sleep>,
     dirty: bool,
+    /// Whether there was any update.
+    resolved: bool,
 }
 
 impl<S: Stream<Item = Update>> EndpointsDriver<S> {
@@ -274,11 +325,19 @@ impl<S: Stream<Item = Update>> Future for EndpointsDriver<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let me = &mut *self;
+        let mut taken = 0;
         let ended = loop {
+            if taken == AT_ONCE {
+                cx.waker().wake_by_ref();
+                break false;
+            }
+            taken += 1;
             match me.updates.as_mut().poll_next(cx) {
                 Poll::Ready(Some(update)) => {
-                    me.members.apply(update);
-                    me.dirty = true;
+                    let changed = me.members.apply(update);
+                    // that there are none is news as long as nothing is known
+                    me.dirty |= changed || !me.resolved;
+                    me.resolved = true;
                 }
                 Poll::Ready(None) => break true,
                 Poll::Pending => break false,

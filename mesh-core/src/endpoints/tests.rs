@@ -128,3 +128,63 @@ async fn an_observer_hears_every_set_before_it_shows_until_the_subscription_is_d
     settle().await;
     assert_eq!((heard.lock().unwrap().len(), endpoints.load().version()), (3, 3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_again_is_no_new_set() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    let _driver = driver.spawn();
+    let version = async |update: Update| {
+        feed.send(Some(update));
+        settle().await;
+        endpoints.load().version()
+    };
+    assert_eq!(version(Update::Set(vec![])).await, 1, "none is an answer");
+    assert_eq!(version(Update::Set(vec![])).await, 1);
+    assert_eq!(version(Update::Set(vec![target(1), target(2)])).await, 2);
+    assert_eq!(version(Update::Set(vec![target(1), target(2)])).await, 2);
+    assert_eq!(version(Update::Change { upsert: vec![target(2)], remove: vec![target(3).address] }).await, 2);
+    assert_eq!(version(Update::Set(vec![target(2), target(1)])).await, 3, "the order counts");
+    assert_eq!(version(Update::Change { upsert: vec![target(1).with_weight(2)], remove: vec![] }).await, 4);
+    let replaced = Update::Change { upsert: vec![target(1)], remove: vec![target(1).address] };
+    assert_eq!((version(replaced).await, addresses(&endpoints).len()), (5, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_a_pause_is_published_and_leaves_others_their_turn() {
+    struct Endless(u16);
+
+    impl Stream for Endless {
+        type Item = Update;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Update>> {
+            self.0 = self.0.wrapping_add(1);
+            Poll::Ready(Some(Update::Set(vec![target(self.0)])))
+        }
+    }
+
+    let (endpoints, driver) = Endpoints::new(Endless(0));
+    let _driver = driver.spawn();
+    tokio::task::yield_now().await;
+    assert_eq!(endpoints.load().version(), 1);
+    tokio::time::advance(Duration::from_millis(11)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(endpoints.load().version(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_result_is_waited_for_so_long() {
+    let feed = Feed::default();
+    let (endpoints, driver) = Endpoints::new(feed.clone());
+    let _driver = driver.spawn();
+    let second = Duration::from_secs(1);
+    assert!(endpoints.resolved(second).await.is_none());
+    assert_eq!(endpoints.observers.lock().unwrap().list.len(), 0);
+    let waiting = tokio::spawn({
+        let endpoints = endpoints.clone();
+        async move { endpoints.resolved(second).await }
+    });
+    tokio::task::yield_now().await;
+    feed.send(Some(Update::Set(vec![target(1)])));
+    assert_eq!(waiting.await.unwrap().unwrap().endpoints().len(), 1);
+    assert_eq!(endpoints.resolved(Duration::ZERO).await.unwrap().version(), 1);
+}
