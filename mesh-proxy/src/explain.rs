@@ -72,6 +72,10 @@ pub fn explain(plan: &Plan) -> String {
         }
         node.write(&mut text);
     }
+    for (registration, registrar) in spec.registrations.iter().zip(&plan.registrations) {
+        let (name, address) = (&registration.name, &registration.instance.address);
+        let _ = writeln!(text, "registration {name} of {address} with {} {}", registrar.name(), registrar.effective());
+    }
     text
 }
 

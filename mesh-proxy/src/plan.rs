@@ -4,7 +4,7 @@
 use crate::{
     layers::Layers,
     read::{Diagnostic, Document, sort},
-    spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RouteSpec, Spec},
+    spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
@@ -12,7 +12,7 @@ use mesh_core::{
     pipeline::{CheckedPipeline, Place, Site},
     spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
-use mesh_discovery::CheckedSource;
+use mesh_discovery::{CheckedRegistrar, CheckedSource};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -24,6 +24,7 @@ pub struct Plan {
     pub(crate) spec: Spec,
     pub(crate) listeners: Vec<PlannedListener>,
     pub(crate) clusters: Vec<PlannedCluster>,
+    pub(crate) registrations: Vec<CheckedRegistrar>,
     pub(crate) root: Node,
     warnings: Vec<Diagnostic>,
 }
@@ -71,6 +72,8 @@ impl Plan {
         let mut checker = Checker { layers, faults, ids: HashMap::new() };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
         let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
+        let registrations =
+            spec.registrations.iter().filter_map(|registration| checker.registrar(registration)).collect();
         for orphan in &orphans {
             checker.pipeline(&orphan.layers, &Site::new(orphan.place, &orphan.path), &orphan.path);
         }
@@ -79,7 +82,7 @@ impl Plan {
             checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
         let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
-        let plan = Self { spec, listeners, clusters, root: document.root.clone(), warnings };
+        let plan = Self { spec, listeners, clusters, registrations, root: document.root.clone(), warnings };
         (faults.is_empty().then_some(plan), faults)
     }
 
@@ -173,6 +176,12 @@ impl Checker<'_> {
             self.faults.found.push(invalid.at(node).in_path(path));
         }
         Some(source)
+    }
+
+    fn registrar(&mut self, registration: &RegistrationSpec) -> Option<CheckedRegistrar> {
+        let checked = self.layers.discovery.check_registrar(&registration.registrar);
+        let path = format!("registrations.{}.with", registration.name);
+        checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()
     }
 
     fn references(&mut self, spec: &Spec, root: &Node) {

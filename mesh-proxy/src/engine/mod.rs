@@ -3,6 +3,7 @@
 mod cluster;
 mod config;
 mod listener;
+mod registrations;
 mod route;
 mod status;
 mod worker;
@@ -17,6 +18,7 @@ use mesh_core::{
     pipeline::{Report, Spawn},
 };
 use mesh_net::{BindError, Drain, ListenOptions};
+use registrations::Registrations;
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -42,6 +44,8 @@ struct Shared {
     config: Mutex<Arc<Config>>,
     listeners: Vec<OpenListener>,
     spawn: Arc<dyn Spawn>,
+    control: Handle,
+    registrations: Mutex<Registrations>,
     drain: Drain,
     draining: AtomicBool,
     workers: Mutex<Vec<thread::JoinHandle<()>>>,
@@ -160,11 +164,15 @@ impl Engine {
         for (index, sockets) in sockets.into_iter().enumerate() {
             threads.push(worker::spawn(index, sockets, drain.watch()).map_err(StartError::Worker)?);
         }
+        let mut registrations = Registrations::default();
+        registrations.follow(&config.plan);
         Ok(Self {
             shared: Arc::new(Shared {
                 config: Mutex::new(config),
                 listeners,
                 spawn,
+                control: Handle::current(),
+                registrations: Mutex::new(registrations),
                 drain,
                 draining: AtomicBool::new(false),
                 workers: Mutex::new(threads),
@@ -196,6 +204,9 @@ impl Engine {
             }
         }
         let report = next.report().clone();
+        let control = self.shared.control.enter();
+        self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner).follow(&next.plan);
+        drop(control);
         *config = next;
         Ok(report)
     }
@@ -229,12 +240,14 @@ impl Engine {
         self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Ends: from now on [`Engine::is_draining`]; connections are accepted for `delay` more; then listeners close, idle
+    /// Ends: from now on [`Engine::is_draining`]; what is registered is taken back; connections are accepted for `delay` more; then listeners close, idle
     /// connections close, others after their requests in flight, and all after `timeout`. Ready when the workers have
     /// ended.
     pub async fn shutdown(&self, delay: Duration, timeout: Duration) {
         self.shared.draining.store(true, Ordering::Release);
-        tokio::time::sleep(delay).await;
+        let registrations =
+            std::mem::take(&mut *self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::join!(registrations.withdraw(), tokio::time::sleep(delay));
         self.shared.drain.start(timeout);
         let workers = std::mem::take(&mut *self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));

@@ -3,10 +3,12 @@
 
 mod cluster;
 mod listener;
+mod registration;
 mod route;
 
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
 pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use registration::RegistrationSpec;
 pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
 
 use mesh_core::{
@@ -30,6 +32,8 @@ pub struct Spec {
     pub listeners: Vec<ListenerSpec>,
     /// The clusters, in the order of the file.
     pub clusters: Vec<ClusterSpec>,
+    /// Where this service makes itself known, in the order of the file.
+    pub registrations: Vec<RegistrationSpec>,
 }
 
 /// `admin`
@@ -66,6 +70,7 @@ struct Root {
     shutdown: Option<Node>,
     listeners: Option<Node>,
     clusters: Option<Node>,
+    registrations: Option<Node>,
 }
 
 /// Gathers faults while a spec is read.
@@ -152,6 +157,9 @@ impl Spec {
         for (key, node) in faults.named(parts.clusters.as_ref(), "clusters") {
             spec.clusters.extend(ClusterSpec::read(key, node, &mut faults));
         }
+        for (key, node) in faults.named(parts.registrations.as_ref(), "registrations") {
+            spec.registrations.extend(RegistrationSpec::read(key, node, &mut faults));
+        }
         (spec, faults)
     }
 }
@@ -165,6 +173,7 @@ fn partly(root: &Node) -> Root {
         shutdown: part("shutdown"),
         listeners: part("listeners"),
         clusters: part("clusters"),
+        registrations: part("registrations"),
     }
 }
 
