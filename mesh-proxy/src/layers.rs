@@ -30,6 +30,8 @@ impl Layers {
     pub fn none() -> Self {
         let mut layers = Self::default();
         mesh_discovery::register(&mut layers.discovery);
+        #[cfg(feature = "file")]
+        mesh_discovery::register_file(&mut layers.discovery, |text| crate::read::read_node(text)?.deserialize());
         layers
     }
 

@@ -114,6 +114,23 @@ pub fn read_partly(text: &str, file: &str, env: Environment<'_>) -> (Option<Docu
     (document, faults)
 }
 
+/// The tree alone, of a text that names no environment variables.
+///
+/// # Errors
+/// The first fault, with its position.
+pub(crate) fn read_node(text: &str) -> Result<Node, Invalid> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.len() > MAX_BYTES {
+        return Err(too_long());
+    }
+    let (root, faults) = yaml::read(text, &|_| None);
+    match (root, faults.into_iter().next()) {
+        (Some(root), None) => Ok(root),
+        (_, Some(fault)) => Err(fault),
+        (None, None) => Ok(Node::default()),
+    }
+}
+
 /// Reads the file at `path`, like [`read_partly`].
 ///
 /// A file that cannot be opened, is too long or is not UTF-8 is one fault and no document.
