@@ -54,16 +54,16 @@ impl Validate for TimeoutSettings {
 #[schemars(rename = "TimeoutMapping")]
 struct Mapping {
     /// How long the head of the response may take, from the end of the request's body. Default: as long as it takes.
-    #[serde(default, with = "duration::option")]
+    #[serde(default, with = "duration::option", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration::option::schema")]
     response: Option<Duration>,
     /// How long all of it may take, from arrival to the end of the response; of a gRPC call, to its head. Default: as
     /// long as it takes.
-    #[serde(default, with = "duration::option")]
+    #[serde(default, with = "duration::option", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration::option::schema")]
     total: Option<Duration>,
     /// How long nothing may move in either direction. Default: as long as it does.
-    #[serde(default, with = "duration::option")]
+    #[serde(default, with = "duration::option", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration::option::schema")]
     idle: Option<Duration>,
 }
