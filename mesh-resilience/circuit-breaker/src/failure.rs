@@ -162,14 +162,16 @@ impl Failures {
         self.dropped_after.load(Relaxed) != 0
     }
 
-    /// What an end says of the thing called; `began`: nanoseconds, 0 if that is not known.
+    /// Whether an end is a success that can be told at a glance.
     #[inline]
-    pub(crate) fn classify(&self, end: &End<'_>, began: u64) -> Class {
-        match (end.outcome, end.code) {
-            (Outcome::Success, Code::None) => Class::Success,
-            (Outcome::Success, Code::Http(status)) => self.of_http(status),
-            _ => self.classify_rare(end, began),
-        }
+    pub(crate) fn is_success(&self, end: &End<'_>) -> bool {
+        end.outcome == Outcome::Success
+            && match end.code {
+                Code::None => true,
+                Code::Http(status) => self.of_http(status) == Class::Success,
+                Code::Grpc(code) => code == 0,
+                Code::Dubbo(_) => false,
+            }
     }
 
     #[inline]
@@ -178,7 +180,8 @@ impl Failures {
         of_bit(word, status % 64)
     }
 
-    fn classify_rare(&self, end: &End<'_>, began: u64) -> Class {
+    /// What an end says of the thing called; `began`: nanoseconds, 0 if that is not known.
+    pub(crate) fn classify(&self, end: &End<'_>, began: u64) -> Class {
         match end.outcome {
             Outcome::Rejected => Class::Ignored,
             Outcome::TimedOut => Class::Failure,

@@ -142,7 +142,6 @@ impl CircuitBreaker {
         self.tell(self.core.force(state, time::now()));
     }
 
-    #[inline]
     fn tell(&self, transition: Option<Transition>) {
         if let Some(transition) = transition {
             self.publish(&transition);
@@ -165,6 +164,36 @@ impl CircuitBreaker {
         }
         // another endpoint may be well; another attempt would come to this very breaker
         if self.core.effects().endpoint.is_some() { rejection.elsewhere() } else { rejection }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admit_slowly(&self, at: &At) -> Result<Option<Ticket>, Rejection> {
+        let (reply, transition) = self.core.admit(|| at.now());
+        self.tell(transition);
+        match reply {
+            Ok(Some(pass)) => {
+                let began = if self.failures.ask_for_length() { at.now() } else { Nanos::ZERO };
+                Ok(Some(Kept { pass, hint: Duration::ZERO, began: began.as_nanos() }.ticket()))
+            }
+            Ok(None) => Ok(None),
+            Err(refused) => Err(self.refuse(refused)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn on_end_slowly(&self, ticket: Ticket, end: End<'_>, is_counted: bool) {
+        let end = &end;
+        if is_counted {
+            return self.tell(self.core.trip(ticket.0, Duration::ZERO, || end.at().now()));
+        }
+        let Kept { pass, hint, began } = Kept::of(ticket);
+        let class = match &self.classifier {
+            None => self.failures.classify(end, began),
+            Some(classifier) => class_of(classifier.classify(end), &self.failures, end, began),
+        };
+        self.tell(self.core.record(pass, class, hint, || end.at().now()));
     }
 
     /// The call that is decisive may say how long to leave the thing called alone.
@@ -222,27 +251,22 @@ impl Watch for CircuitBreaker {
 
     #[inline]
     fn on_end(&self, ticket: Ticket, end: &End<'_>) {
-        let Kept { pass, hint, began } = Kept::of(ticket);
-        let class = match &self.classifier {
-            None => self.failures.classify(end, began),
-            Some(classifier) => class_of(classifier.classify(end), &self.failures, end, began),
-        };
-        self.tell(self.core.record(pass, class, hint, || end.at().now()));
+        // a closed breaker's ticket without a hint is its generation
+        let straight = self.classifier.is_none() && self.failures.is_success(end);
+        let counted = if straight { self.core.succeed_closed(ticket.0) } else { None };
+        if counted != Some(false) {
+            // by value: so the end of a call that went well need not be written down
+            self.on_end_slowly(ticket, *end, counted.is_some());
+        }
     }
 }
 
 impl<R> Gate<R> for CircuitBreaker {
     #[inline]
     fn admit(&self, _: &mut R, at: &At) -> Result<Option<Ticket>, Rejection> {
-        let (reply, transition) = self.core.admit(|| at.now());
-        self.tell(transition);
-        match reply {
-            Ok(Some(pass)) => {
-                let began = if self.failures.ask_for_length() { at.now() } else { Nanos::ZERO };
-                Ok(Some(Kept { pass, hint: Duration::ZERO, began: began.as_nanos() }.ticket()))
-            }
-            Ok(None) => Ok(None),
-            Err(refused) => Err(self.refuse(refused)),
+        match self.core.admit_closed() {
+            Some(pass) if !self.failures.ask_for_length() => Ok(Some(Ticket(pass.generation, 0))),
+            _ => self.admit_slowly(at),
         }
     }
 }

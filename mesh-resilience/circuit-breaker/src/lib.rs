@@ -84,7 +84,23 @@
 //! counted by the stack, as for every gate: `mesh_rejections_total{layer="circuit_breaker"}`.
 //!
 //! # What it costs
-//! COSTS
+//! No lock, no allocation and no reading of the clock on the way through a closed breaker. Admission is one load; a
+//! success writes one counter where there is a window and nothing where only failures in a row count, the same for a
+//! window of 100 calls and one of 100,000 (`cargo bench -p mesh-circuit-breaker --bench instructions`, callgrind, user
+//! instructions of what a second layer adds):
+//!
+//! | | instructions | allocations |
+//! | --- | ---: | ---: |
+//! | failures in a row, to the result | 92 | 0 |
+//! | a window of 100 or of 100,000 calls, to the result | 102 | 0 |
+//! | a gate that does nothing, to the result | 46 | 0 |
+//! | failures in a row, a window, to the end of a body | 461, 484 | 0 |
+//! | `tower-resilience`, a window, to the result | 1,555 | 3 |
+//! | `failsafe`, which has no layer: in a row, by rate over time | 50, 318 | 0 |
+//!
+//! A failure costs some more, and so does a success while there are failures in the window; a change of state takes a
+//! lock, as the ends of the probes do. `failure.dropped_after` costs a reading of the clock for each call. Memory: 1.25 KiB
+//! and a bit for each call of the window.
 //!
 //! | feature | brings |
 //! | --- | --- |

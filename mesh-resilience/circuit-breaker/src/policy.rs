@@ -93,6 +93,9 @@ pub(crate) trait Effects: Send + Sync {
     fn show(&self, shown: Shown);
 }
 
+/// What becomes of a call, and whether it has changed the state.
+pub(crate) type Admission = (Result<Option<Pass>, Refused>, Option<Transition>);
+
 #[derive(Clone, Copy)]
 enum Event {
     /// A call wants to be admitted.
@@ -165,21 +168,24 @@ impl<E: Effects> Core<E> {
     }
 
     /// Asks for a call. `Ok(None)`: its end is not of interest. The clock is read where the breaker is not closed.
-    #[inline]
-    pub(crate) fn admit(&self, now: impl FnOnce() -> Nanos) -> (Result<Option<Pass>, Refused>, Option<Transition>) {
-        let word = self.word();
-        if word.is_closed() {
-            return (Ok(Some(Pass { generation: word.generation(), is_probe: false })), None);
+    pub(crate) fn admit(&self, now: impl FnOnce() -> Nanos) -> Admission {
+        match self.admit_closed() {
+            Some(pass) => (Ok(Some(pass)), None),
+            None => self.admit_not_closed(now),
         }
-        self.admit_not_closed(word, now)
+    }
+
+    /// The straight way in: a closed breaker.
+    #[inline]
+    pub(crate) fn admit_closed(&self) -> Option<Pass> {
+        let word = self.word();
+        word.is_closed().then(|| Pass { generation: word.generation(), is_probe: false })
     }
 
     #[cold]
-    fn admit_not_closed(
-        &self,
-        word: Word,
-        now: impl FnOnce() -> Nanos,
-    ) -> (Result<Option<Pass>, Refused>, Option<Transition>) {
+    #[inline(never)]
+    pub(crate) fn admit_not_closed(&self, now: impl FnOnce() -> Nanos) -> Admission {
+        let word = self.word();
         match word.phase() {
             Phase::Disabled => return (Ok(None), None),
             Phase::ForcedOpen => return (Err(Refused(None)), None),
@@ -196,7 +202,6 @@ impl<E: Effects> Core<E> {
     }
 
     /// Hears how an admitted call ended. `hint`: how long the thing called asked to be left alone.
-    #[inline]
     pub(crate) fn record(
         &self,
         pass: Pass,
@@ -207,46 +212,55 @@ impl<E: Effects> Core<E> {
         if self.word().generation() != pass.generation {
             return None;
         }
-        if !pass.is_probe && class == Class::Success {
-            // a plain store: of a failure beside it nobody can say whether it came before or after
-            if self.consecutive.load(Ordering::Relaxed) != 0 {
-                self.consecutive.store(0, Ordering::Relaxed);
-            }
-            let size = self.ring.size();
-            // a success cannot raise the rate, but it can complete the number from which it counts
-            if size == 0 || self.ring.push(size, false) != self.min_calls.load(Ordering::Relaxed) {
-                return None;
-            }
-        }
-        self.record_slowly(pass, class, hint, now)
-    }
-
-    #[cold]
-    fn record_slowly(
-        &self,
-        pass: Pass,
-        class: Class,
-        hint: Duration,
-        now: impl FnOnce() -> Nanos,
-    ) -> Option<Transition> {
         if pass.is_probe {
             return self.step(Some(pass.generation), Event::Probed { class, hint }, now()).transition;
         }
-        match class {
-            Class::Ignored => return None,
-            Class::Success => {}
-            Class::Failure => {
-                self.consecutive.fetch_add(1, Ordering::Relaxed);
-                let size = self.ring.size();
-                if size != 0 {
-                    self.ring.push(size, true);
-                }
-            }
+        let counts = match class {
+            Class::Ignored => false,
+            Class::Success => self.count_success(),
+            Class::Failure => self.count_failure(),
+        };
+        if counts { self.trip(pass.generation, hint, now) } else { None }
+    }
+
+    /// The straight way out: of a call that was admitted in this generation, and succeeds, while the breaker is closed
+    /// still. `None`: it is another. Else whether there is a reason to look if it is too much.
+    #[inline]
+    pub(crate) fn succeed_closed(&self, generation: u64) -> Option<bool> {
+        // phase and generation at once: those of the closed state are the generation alone
+        if self.word().phase_and_generation() != generation {
+            return None;
         }
+        Some(self.count_success())
+    }
+
+    /// Whether it completes the number of calls from which the rate counts: it cannot raise that, but it can do this.
+    #[inline]
+    fn count_success(&self) -> bool {
+        // a plain store: of a failure beside it nobody can say whether it came before or after
+        if self.consecutive.load(Ordering::Relaxed) != 0 {
+            self.consecutive.store(0, Ordering::Relaxed);
+        }
+        let size = self.ring.size();
+        size != 0 && self.ring.push(size, false) == self.min_calls.load(Ordering::Relaxed)
+    }
+
+    fn count_failure(&self) -> bool {
+        self.consecutive.fetch_add(1, Ordering::Relaxed);
+        let size = self.ring.size();
+        if size != 0 {
+            self.ring.push(size, true);
+        }
+        true
+    }
+
+    /// Opens a closed breaker if what it has counted is too much.
+    #[cold]
+    pub(crate) fn trip(&self, generation: u64, hint: Duration, now: impl FnOnce() -> Nanos) -> Option<Transition> {
         if !self.is_too_much(0) {
             return None;
         }
-        self.step(Some(pass.generation), Event::Trip { hint }, now()).transition
+        self.step(Some(generation), Event::Trip { hint }, now()).transition
     }
 
     /// Whether the end of this call could change the state, if it is a failure: then more is to be known of it.

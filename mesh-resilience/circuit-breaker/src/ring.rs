@@ -52,7 +52,16 @@ impl Ring {
     #[inline]
     pub(crate) fn push(&self, size: u64, failed: bool) -> u64 {
         let number = self.counts.pushed.fetch_add(1, Ordering::Relaxed);
-        let slot = number % size;
+        // where nothing has failed there is no bit to take away. (One whose failure is not counted yet may be left; the
+        // next round takes it, and until then it is counted.)
+        if failed || self.counts.failed.load(Ordering::Relaxed) != 0 {
+            self.set(number % size, failed);
+        }
+        number + 1
+    }
+
+    #[inline(never)]
+    fn set(&self, slot: u64, failed: bool) {
         let (word, bit) = (self.word(slot / 64), 1 << (slot % 64));
         if failed {
             if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
@@ -62,7 +71,6 @@ impl Ring {
         } else if word.load(Ordering::Relaxed) & bit != 0 && word.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
             self.counts.failed.fetch_sub(1, Ordering::Relaxed);
         }
-        number + 1
     }
 
     /// How many outcomes are kept, and how many of them are failures.

@@ -111,6 +111,11 @@ impl Word {
         self.0 >> MILLIS_BITS & MAX_GENERATION
     }
 
+    #[inline]
+    pub(crate) const fn phase_and_generation(self) -> u64 {
+        self.0 >> MILLIS_BITS
+    }
+
     pub(crate) const fn millis(self) -> u64 {
         self.0 & MAX_MILLIS
     }

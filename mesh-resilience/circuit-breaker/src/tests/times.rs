@@ -105,3 +105,8 @@ fn what_is_to_end_never_ends_early() {
     assert_eq!(millis_of(Nanos::from_nanos(1)), 1);
     assert_eq!(millis_of(Nanos::from_nanos(1_000_000)), 1);
 }
+
+#[test]
+fn a_breaker_is_small() {
+    assert!(size_of::<crate::CircuitBreaker>() <= 1280, "{}", size_of::<crate::CircuitBreaker>());
+}
