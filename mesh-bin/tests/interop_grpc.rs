@@ -143,6 +143,70 @@ fn a_slow_server_is_deadline_exceeded() {
     sidecar.mesh.stop();
 }
 
+/// What each layer refuses with is the status that gRPC clients act on.
+#[test]
+fn faults_are_the_status_that_was_asked_for() {
+    for (abort, status) in [
+        ("grpc: 9", "FAILED_PRECONDITION"),
+        ("grpc: 16", "UNAUTHENTICATED"),
+        ("status: 503", "UNAVAILABLE"),
+        ("status: 404", "UNIMPLEMENTED"),
+    ] {
+        let sidecar = Sidecar::start(&format!("fault_injection: {{ abort: {{ {abort} }} }}"));
+        let error = sidecar.client(&["expect", status]);
+        assert!(error.contains(r#"["x-mesh-rejected-by", "fault_injection"]"#), "{error}");
+        sidecar.mesh.stop();
+    }
+    let sidecar = Sidecar::start("fault_injection: { delay: { fixed: 300ms }, abort: { grpc: 14 } }");
+    sidecar.client(&["expect", "UNAVAILABLE"]);
+    sidecar.mesh.stop();
+}
+
+#[test]
+fn an_open_breaker_is_unavailable_and_says_when_to_come_back() {
+    let port = free_port();
+    let pipeline = "circuit_breaker: { consecutive_failures: 3, open_for: 60s }";
+    let mesh = Mesh::start(&spec(port, "http", pipeline, free_port()));
+    for _ in 0..3 {
+        let error = client(port, &["expect", "UNAVAILABLE"]);
+        assert!(!error.contains("x-mesh-rejected-by"), "{error}");
+    }
+    let error = client(port, &["expect", "UNAVAILABLE"]);
+    assert!(error.contains(r#"["x-mesh-rejected-by", "circuit_breaker"]"#), "{error}");
+    assert!(error.contains("grpc-retry-pushback-ms"), "{error}");
+    assert_eq!(mesh.metric("mesh_circuit_breaker_state", &[]), 1.0);
+    mesh.stop();
+}
+
+#[test]
+fn a_full_concurrency_limit_is_unavailable() {
+    let sidecar = Sidecar::start("concurrency_limit: { max: 1, until_end: true }");
+    let mut holder = peer::script("grpc_client.py")
+        .args([&format!("127.0.0.1:{}", sidecar.port), "held_open"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "open\n");
+    let error = sidecar.client(&["expect", "UNAVAILABLE"]);
+    assert!(error.contains(r#"["x-mesh-rejected-by", "concurrency_limit"]"#), "{error}");
+    holder.stdin.take().expect("piped").write_all(b"go on\n").expect("the client reads");
+    assert!(holder.wait().expect("the client ends").success());
+    sidecar.client(&["expect_ok"]);
+    sidecar.mesh.stop();
+}
+
+#[test]
+fn a_stream_that_is_idle_for_too_long_is_deadline_exceeded() {
+    let sidecar = Sidecar::start("timeout: { idle: 300ms }");
+    sidecar.client(&["expect", "DEADLINE_EXCEEDED", "HangUnary", "20"]);
+    sidecar.client(&["cut_off"]);
+    sidecar.client(&["bidi"]);
+    sidecar.mesh.stop();
+}
+
 #[test]
 fn metrics_tell_statuses_from_trailers() {
     let sidecar = Sidecar::start(STOCK);

@@ -53,12 +53,20 @@ fn registry(tale: &Tale) -> Registry<Line> {
         }
     });
     registry.layer("foreign", "a layer of tower's", |_: NoSettings, _| tower::layer::util::Identity::new());
-    registry.made("both", "a gate over a layer", |_| Shape::Layer, |_: NoSettings, _, _| {
-        (
-            stateless(),
-            Made::GateOver(Arc::new(AtOnce::new(1)), mesh_core::pipeline::layer(tower::layer::util::Identity::new())),
-        )
-    });
+    registry.made(
+        "both",
+        "a gate over a layer",
+        |_| Shape::Layer,
+        |_: NoSettings, _, _| {
+            (
+                stateless(),
+                Made::GateOver(
+                    Arc::new(AtOnce::new(1)),
+                    mesh_core::pipeline::layer(tower::layer::util::Identity::new()),
+                ),
+            )
+        },
+    );
     registry.made("nothing", "is off", |_| Shape::Gate, |_: NoSettings, _, _| (stateless(), Made::Nothing));
     registry
 }

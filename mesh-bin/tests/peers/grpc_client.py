@@ -234,6 +234,13 @@ def cancel(client):
     equal(client.unary("WaitCancelled"), b"yes", "before any message")
 
 
+def cut_off(client):
+    """A stream that goes silent is ended by the sidecar, with trailers that say why."""
+    call = client.server_stream("Hang")
+    equal(next(call), b"hanging")
+    fails(lambda: next(call), grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
 def held_open(client):
     """A stream that is open while something happens: says `open`, and ends it when told."""
     told = threading.Event()
@@ -280,7 +287,7 @@ def limited(client):
 
 SCENARIOS = (
     unary, client_stream, server_stream, bidi, metadata, statuses, late_status, deadline, big,
-    concurrent, cancel, held_open,
+    concurrent, cancel, cut_off, held_open,
     expect_ok, expect, limited,
 )
 

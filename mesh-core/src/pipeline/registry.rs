@@ -118,7 +118,9 @@ where
         let typed: S = settings.deserialize().map_err(|invalid| vec![invalid])?;
         typed.validate().map_err(|invalid| vec![invalid.at(settings)])?;
         let (make, effective) = (self.make.clone(), typed.clone());
-        Ok(Checked::new((self.shape)(&effective), &effective, move |previous, site| make(typed.clone(), previous, site)))
+        Ok(Checked::new((self.shape)(&effective), &effective, move |previous, site| {
+            make(typed.clone(), previous, site)
+        }))
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -154,11 +156,16 @@ impl<P: Protocol> Registry<P> {
         S: DeserializeOwned + Serialize + JsonSchema + Validate + Clone + Send + Sync + 'static,
         G: Gate<P::Request>,
     {
-        self.made(name, about, |_| Shape::Gate, move |settings: S, previous: Option<Arc<State>>, site: &Site<P>| {
-            let gate = make(settings, previous.and_then(|state| state.downcast::<G>().ok()), site);
-            let state: Arc<State> = gate.clone();
-            (state, Made::Gate(gate))
-        })
+        self.made(
+            name,
+            about,
+            |_| Shape::Gate,
+            move |settings: S, previous: Option<Arc<State>>, site: &Site<P>| {
+                let gate = make(settings, previous.and_then(|state| state.downcast::<G>().ok()), site);
+                let state: Arc<State> = gate.clone();
+                (state, Made::Gate(gate))
+            },
+        )
     }
 
     /// Any tower layer whose service takes and gives the protocol's types, made of its settings. It keeps no state
@@ -176,10 +183,15 @@ impl<P: Protocol> Registry<P> {
         <L::Service as Service<P::Request>>::Error: Into<BoxError>,
         <L::Service as Service<P::Request>>::Future: Send + 'static,
     {
-        self.made(name, about, |_| Shape::Layer, move |settings: S, _: Option<Arc<State>>, site: &Site<P>| {
-            let state: Arc<State> = Arc::new(());
-            (state, Made::Layer(foreign(make(settings, site))))
-        })
+        self.made(
+            name,
+            about,
+            |_| Shape::Layer,
+            move |settings: S, _: Option<Arc<State>>, site: &Site<P>| {
+                let state: Arc<State> = Arc::new(());
+                (state, Made::Layer(foreign(make(settings, site))))
+            },
+        )
     }
 
     /// A layer of one settings type in its general form: `shape` says what these settings ask for; `make` is given the

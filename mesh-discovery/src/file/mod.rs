@@ -90,6 +90,9 @@ impl Discovery for File {
     }
 }
 
+/// The text, and what is in it unless it is the one that was read before.
+type Found = (String, Option<Result<Vec<Target>, Invalid>>);
+
 async fn follow(FileSettings { path, poll }: FileSettings, read: ReadFile, say: Say) {
     let (watch, changed) = Watch::new(&path);
     let mut text = None;
@@ -108,7 +111,7 @@ async fn follow(FileSettings { path, poll }: FileSettings, read: ReadFile, say: 
             };
             Ok((text, targets))
         });
-        let found: Result<(String, Option<Result<Vec<Target>, Invalid>>), Invalid> = match work.await {
+        let found: Result<Found, Invalid> = match work.await {
             Ok(found) => found,
             // the runtime ends, or the reader has panicked
             Err(error) => Err(Invalid::new(error.to_string())),
