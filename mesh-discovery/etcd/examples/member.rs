@@ -16,15 +16,22 @@ async fn main() -> Result<(), BoxError> {
     let [server, prefix, address, rest @ ..] = arguments.as_slice() else {
         return Err("wanted: SERVER PREFIX ADDRESS [CHANGES]".into());
     };
-    let changes = rest.first().map_or(Ok(usize::MAX), |text| text.parse())?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let changes = rest.first().map_or(Ok(usize::MAX), |text| text.parse())?;
+    run(server, prefix, address.parse()?, changes).await
+}
 
+pub(crate) async fn run(server: &str, prefix: &str, address: Address, changes: usize) -> Result<(), BoxError> {
     let registrar = EtcdRegistrar::new(EtcdRegistrarSettings::new([server], prefix))?;
-    let registration = registrar.register(Target::new(address.parse::<Address>()?));
+    let registration = registrar.register(Target::new(address));
 
     let mut updates = Etcd::new(EtcdSettings::new([server], prefix))?.updates();
     for _ in 0..changes {
-        match poll_fn(|cx| updates.as_mut().poll_next(cx)).await {
+        let update = tokio::select! {
+            update = poll_fn(|cx| updates.as_mut().poll_next(cx)) => update,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        match update {
             Some(update) => println!("{update:?}"),
             None => break,
         }

@@ -22,9 +22,11 @@ use serde::Serializer;
 /// # Ok::<(), mesh_core::spec::Invalid>(())
 /// ```
 pub fn register(sources: &mut Sources) {
-    sources
-        .add("etcd", "The keys under a prefix in etcd, watched", Etcd::of_valid)
-        .add_registrar("etcd", "A key in etcd, kept by a lease", EtcdRegistrar::of_valid);
+    sources.add("etcd", "The keys under a prefix in etcd, watched", Etcd::of_valid).add_registrar(
+        "etcd",
+        "A key in etcd, kept by a lease",
+        EtcdRegistrar::of_valid,
+    );
 }
 
 impl Validate for EtcdSettings {

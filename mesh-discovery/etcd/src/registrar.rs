@@ -59,7 +59,8 @@ impl Registrar for EtcdRegistrar {
 }
 
 /// What stands in etcd. The number of the lease is chosen here, once: so nothing is lost with an answer that does not
-/// come, and what must be revoked is known at any moment.
+/// come, and what must be revoked is known at any moment. A put that is still on its way when the lease is revoked finds
+/// no lease and fails.
 struct Place {
     key: String,
     value: Vec<u8>,

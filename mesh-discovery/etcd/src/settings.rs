@@ -28,7 +28,8 @@ pub struct EtcdSettings {
     )]
     pub password: Option<String>,
     /// How long endpoints are held that etcd lacks but may only have lost: see [the rule](crate#when-etcd-forgets).
-    /// Default: 60 s, time enough for services to register again. 0 holds none, unless nothing at all is left.
+    /// Default: 60 s, time enough for services to register again. 0 holds none, unless the
+    /// history was lost and nothing at all is there yet.
     #[cfg_attr(feature = "config", serde(default = "default_grace", with = "mesh_core::units::duration"))]
     #[cfg_attr(feature = "config", schemars(schema_with = "mesh_core::units::duration::schema"))]
     pub grace: Duration,
@@ -137,12 +138,7 @@ impl EtcdRegistrarSettings {
     }
 }
 
-fn common(
-    endpoints: &[String],
-    prefix: &str,
-    user: Option<&str>,
-    password: Option<&str>,
-) -> Result<(), SettingsError> {
+fn common(endpoints: &[String], prefix: &str, user: Option<&str>, password: Option<&str>) -> Result<(), SettingsError> {
     if endpoints.is_empty() {
         return Err(SettingsError::new("endpoints", "no server", "name at least one, such as `http://127.0.0.1:2379`"));
     }

@@ -68,13 +68,7 @@ async fn follow(
 }
 
 /// Says the changes from a revision on, until that is no longer kept.
-pub(crate) async fn watch(
-    client: &Client,
-    prefix: &str,
-    from: i64,
-    view: &mut View,
-    say: &Say,
-) -> Result<(), Failure> {
+pub(crate) async fn watch(client: &Client, prefix: &str, from: i64, view: &mut View, say: &Say) -> Result<(), Failure> {
     let mut watch = client.watch(prefix.as_bytes(), from).await?;
     loop {
         let release = view.release_at();

@@ -35,7 +35,7 @@ pub(crate) fn read(value: &[u8]) -> Result<Target, String> {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error: mesh_core::AddressError| error.to_string())
+    text.parse::<Address>().map_err(|error| error.to_string())
 }
 
 /// Writes the JSON form.

@@ -140,8 +140,7 @@ impl View {
             self.hold = Some(Hold { until: None, ..hold });
             return None;
         }
-        let held: Vec<_> =
-            self.members.iter().filter(|(_, member)| member.held).map(|(key, _)| key.clone()).collect();
+        let held: Vec<_> = self.members.iter().filter(|(_, member)| member.held).map(|(key, _)| key.clone()).collect();
         tracing::info!(released = held.len(), "endpoints that etcd lacks have not come back and are let go");
         let mut touched = BTreeSet::new();
         for key in held {

@@ -139,9 +139,7 @@ fn all_back_is_all_well() {
 fn an_endpoint_under_two_keys_leaves_with_the_last() {
     let mut view = View::new(GRACE);
     let weighted = |weight| format!(r#"{{"address":"10.0.0.1:80","weight":{weight}}}"#).into_bytes();
-    let put = |key, weight, revision| {
-        Change::Put(Entry { key: vec![b'k', key], value: weighted(weight), revision })
-    };
+    let put = |key, weight, revision| Change::Put(Entry { key: vec![b'k', key], value: weighted(weight), revision });
     let weight = |update: Option<Update>| match update {
         Some(Update::Change { upsert, .. }) => upsert[0].weight,
         other => panic!("{other:?}"),
@@ -243,6 +241,11 @@ proptest! {
                 Event::Bad(key) => {
                     revision += 1;
                     store.insert(key, (None, revision));
+                    // what it said before stays, also when that was held
+                    if let Some(Address::Tcp(was)) = view.members.get(&[b'k', key][..]).and_then(Member::address) {
+                        let std::net::IpAddr::V4(ip) = was.ip() else { unreachable!("all are of version 4") };
+                        known.insert(key, ip.octets()[3]);
+                    }
                     let bad = Entry { key: vec![b'k', key], value: vec![], revision };
                     let after = apply(view.changes(mark(revision), vec![Change::Put(bad)], at(now)));
                     prop_assert_eq!(&before, &after);

@@ -40,8 +40,8 @@ use tonic_prost::ProstCodec;
 /// A call that has not been answered after this long has failed.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
-/// How often a connection is asked whether it lives. etcd ends one that asks more often than every 5 s
-/// (`--grpc-keepalive-min-time`).
+/// How often a connection with a call on it is asked whether it lives. etcd ends one that asks more often than every
+/// 5 s (`--grpc-keepalive-min-time`), and one that asks with no call on it.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 /// Keys in one answer; with values of usual size far below [`LARGEST`].
@@ -62,8 +62,7 @@ impl Client {
         let endpoint = Endpoint::from_shared(server.to_owned())?
             .connect_timeout(CONNECTED_WITHIN)
             .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PONG_WITHIN)
-            .keep_alive_while_idle(true);
+            .keep_alive_timeout(PONG_WITHIN);
         let channel = within(ANSWERED_WITHIN, async { Ok(endpoint.connect().await?) }).await?;
         let mut client = Self { grpc: Grpc::new(channel).max_decoding_message_size(LARGEST), token: None };
         if let Some(Login { user, password }) = &access.login {
@@ -163,11 +162,7 @@ impl Client {
         .await
     }
 
-    async fn stream<Q, A>(
-        &self,
-        path: &'static str,
-        request: Request<Requests<Q>>,
-    ) -> Result<Streaming<A>, Failure>
+    async fn stream<Q, A>(&self, path: &'static str, request: Request<Requests<Q>>) -> Result<Streaming<A>, Failure>
     where
         Q: Message + Unpin + 'static,
         A: Message + Default + 'static,
@@ -253,7 +248,8 @@ fn after_prefix(prefix: &[u8]) -> Vec<u8> {
 }
 
 fn mark(header: Option<ResponseHeader>) -> Result<Mark, Failure> {
-    let ResponseHeader { cluster_id, revision, raft_term } = header.ok_or(Failure::Wrong("an answer with no header"))?;
+    let ResponseHeader { cluster_id, revision, raft_term } =
+        header.ok_or(Failure::Wrong("an answer with no header"))?;
     Ok(Mark { cluster: cluster_id, term: raft_term, revision })
 }
 
