@@ -202,6 +202,32 @@ fn a_verdict_beside_an_operator_changes_nothing_after_him() {
 }
 
 #[test]
+fn a_failure_from_before_an_operator_closed_it_does_not_open_it() {
+    explore(|| {
+        let core = subject(rules(1));
+        let failing = pass(&core, 0);
+        let (told, _) = beside(
+            &core,
+            move |core| end(core, failing, Class::Failure, 0),
+            |core| core.force(State::Closed, ms(0)).is_some(),
+        );
+        assert_eq!((settled(&core), core.word().generation()), (State::Closed, u64::from(1 + told)));
+    });
+}
+
+#[test]
+fn a_probe_that_was_given_up_does_not_end_the_trial_after_it() {
+    explore(|| {
+        let core = tripped(rules(1));
+        let lost = pass(&core, OVER);
+        let (told, (reply, _)) =
+            beside(&core, move |core| end(core, lost, Class::Failure, OVER + 5000), |core| admit(core, OVER + 5000));
+        assert_eq!(told == 1, reply.is_err(), "it was given up, or it has ended the trial");
+        assert_eq!(settled(&core), if told == 1 { State::Open } else { State::HalfOpen });
+    });
+}
+
+#[test]
 fn the_failures_are_those_of_the_bits_after_any_pushes_and_a_reset() {
     explore(|| {
         let ring = Arc::new(Ring::new(2));
