@@ -38,7 +38,8 @@ struct Record {
     trace_parent: AtomicU64,
 }
 
-/// The trace a request belongs to, as plain data: the encoder writes it, no header is set on the way.
+/// The trace a request belongs to, as plain data: for logs, and for layers further in. What goes on with the request is
+/// its headers; whoever writes this writes those too, where they are to change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TraceContext {
     /// The 128-bit id of the trace; never zero.

@@ -70,7 +70,7 @@ pub use reach::{NoContext, Reach, Record, ResultsOnly, Whole};
 pub use rejection::{Answer, Kind, Refusable, Refusal, Rejection};
 pub use run::Run;
 pub use time::{Clock, Nanos, Timer};
-pub use view::{Credentials, Head, Peer, RequestView};
+pub use view::{Credentials, Head, HttpHead, Peer, RequestView};
 
 /// The error of plain tower stacks.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -23,6 +23,27 @@ pub trait RequestView {
     fn peer(&self) -> &Peer {
         self.context().peer()
     }
+    /// What only a request over HTTP says; `None` for any other.
+    fn http(&self) -> Option<HttpHead<'_>> {
+        None
+    }
+}
+
+/// What a request over HTTP says of itself, gRPC included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpHead<'a> {
+    /// The method, also of a gRPC request: `POST`.
+    pub method: &'a str,
+    /// The scheme, where the request says it.
+    pub scheme: Option<&'a str>,
+    /// The host asked for, with its port as far as one was said; may be empty.
+    pub authority: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The version of HTTP as OpenTelemetry writes it: `1.1`, `2`.
+    pub version: &'static str,
+    /// Whether it is gRPC.
+    pub is_grpc: bool,
 }
 
 /// What a watcher may see and write of an answer's head.

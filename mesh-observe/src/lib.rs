@@ -4,9 +4,12 @@
 //! | feature | module | layer |
 //! | --- | --- | --- |
 //! | `metrics` | `metrics`, the crate `mesh-metrics` | counts requests and measures how long they take, in bounded series |
+//! | `trace` | `trace`, the crate `mesh-trace` | carries W3C and B3 trace headers on, records a span for the requests that are sampled |
 //!
 //! The feature `config` turns on the same feature of every layer that is on: settings read from a spec, and
 //! `register` for the pipelines of `mesh-core`.
 
 #[cfg(feature = "metrics")]
 pub use mesh_metrics as metrics;
+#[cfg(feature = "trace")]
+pub use mesh_trace as trace;

@@ -1,6 +1,6 @@
 use super::CallBody;
-use crate::{Code, Context, Head, Nanos, Outcome, RequestView};
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use crate::{Code, Context, Head, HttpHead, Nanos, Outcome, RequestView};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONTENT_TYPE};
 use std::time::Duration;
 
 pub(crate) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -72,6 +72,29 @@ impl<B> RequestView for http::Request<CallBody<B>> {
 
     fn context(&self) -> &Context {
         self.body().context()
+    }
+
+    fn http(&self) -> Option<HttpHead<'_>> {
+        let uri = self.uri();
+        let authority = match uri.authority() {
+            // without a name and password
+            Some(authority) => authority.as_str().rsplit('@').next().unwrap_or(""),
+            None => self.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
+        };
+        Some(HttpHead {
+            method: http::Request::method(self).as_str(),
+            scheme: uri.scheme_str(),
+            authority,
+            path: uri.path(),
+            version: match self.version() {
+                Version::HTTP_09 => "0.9",
+                Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2",
+                Version::HTTP_3 => "3",
+                _ => "1.1",
+            },
+            is_grpc: is_grpc(self.headers()),
+        })
     }
 }
 
@@ -179,6 +202,18 @@ mod tests {
         assert_eq!((web.service(), RequestView::method(&web)), ("Orders", "POST"));
         let absolute = request("http://other:81/x", "text/plain");
         assert_eq!(absolute.service(), "other");
+        let head = HttpHead {
+            method: "POST",
+            scheme: Some("http"),
+            authority: "other:81",
+            path: "/x",
+            version: "1.1",
+            is_grpc: false,
+        };
+        assert_eq!(
+            (absolute.http(), grpc.http().map(|head| (head.authority, head.is_grpc))),
+            (Some(head), Some(("Orders:80", true)))
+        );
         let v6 = http::Request::get("/").header("host", "[::1]").body(CallBody::new(Context::none(), ())).unwrap();
         assert_eq!(v6.service(), "[::1]");
     }

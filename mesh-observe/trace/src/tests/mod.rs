@@ -1,0 +1,4 @@
+mod b3;
+mod sample;
+mod tracestate;
+mod w3c;

@@ -1,0 +1,52 @@
+//! W3C Trace Context, `traceparent`: level 1, and the *random* flag of level 2.
+
+use crate::hex;
+use mesh_core::TraceContext;
+
+/// The header.
+pub const TRACEPARENT: &str = "traceparent";
+/// The header beside it.
+pub const TRACESTATE: &str = "tracestate";
+/// The flag *sampled*: whoever called records the trace.
+pub const SAMPLED: u8 = 1;
+/// The flag *random*: at least the last seven bytes of the trace id are.
+pub const RANDOM: u8 = 2;
+
+/// The length of a `traceparent` of version 00.
+pub const LENGTH: usize = 55;
+
+/// Reads a `traceparent`. `None`, as the standard has it: a version `ff`, an id of zeros, an upper-case or other
+/// character that is no digit, version 00 with another length than 55, a higher version whose first 55 bytes are not
+/// followed by a dash. Of a higher version those 55 bytes count.
+///
+/// ```
+/// let text = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let trace = mesh_trace::w3c::parse(text).unwrap();
+/// assert_eq!((trace.span_id, trace.flags), (0xb7ad6b7169203331, 1));
+/// assert_eq!(&mesh_trace::w3c::format(&trace), text);
+/// ```
+#[inline]
+pub fn parse(value: &[u8]) -> Option<TraceContext> {
+    let (text, rest) = value.split_first_chunk::<LENGTH>()?;
+    let mut digits = [0; 48];
+    digits[..32].copy_from_slice(&text[3..35]);
+    digits[32..].copy_from_slice(&text[36..52]);
+    let (bytes, mut invalid) = hex::decode::<48, 24>(&digits);
+    let ([version, flags], other) = hex::decode::<4, 2>(&[text[0], text[1], text[53], text[54]]);
+    invalid |= other | (text[2] ^ b'-') | (text[35] ^ b'-') | (text[52] ^ b'-');
+    let ends = rest.is_empty() || (version != 0 && rest[0] == b'-');
+    let (trace_id, span_id) = bytes.split_first_chunk::<16>()?;
+    let trace_id = u128::from_be_bytes(*trace_id);
+    let span_id = u64::from_be_bytes(*span_id.first_chunk::<8>()?);
+    let good = invalid == 0 && version != 0xff && ends && trace_id != 0 && span_id != 0;
+    good.then_some(TraceContext { trace_id, span_id, flags })
+}
+
+/// Writes a `traceparent` of version 00.
+pub fn format(trace: &TraceContext) -> [u8; LENGTH] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    hex::write(trace.trace_id, &mut text[3..35]);
+    hex::write(trace.span_id.into(), &mut text[36..52]);
+    hex::write(trace.flags.into(), &mut text[53..]);
+    text
+}
