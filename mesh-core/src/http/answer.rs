@@ -74,7 +74,15 @@ fn status_of_grpc(status: u16) -> StatusCode {
 
 /// The answer that a refusal becomes. To a gRPC request it is HTTP 200 with the status in the head. It says which
 /// layer refused in `x-mesh-rejected-by`, and carries what layers further out have added.
+///
+/// A fault that asks for a reset has no answer: its body [fails at once](GovernedBody::aborting), its status (503) is for
+/// those who look at heads only, such as whoever answers a HEAD.
 pub fn answer<B: Body>(rejection: &Rejection, grpc: bool) -> http::Response<GovernedBody<B>> {
+    if rejection.answer() == Some(Answer::Reset) {
+        let mut response = http::Response::new(GovernedBody::aborting());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     static REJECTED_BY: HeaderName = HeaderName::from_static("x-mesh-rejected-by");
     let mut response = http::Response::new(GovernedBody::default());
     let hint = rejection.retry_after_hint();
@@ -165,6 +173,17 @@ mod tests {
         assert_eq!(http.status(), 429);
         assert_eq!(http.headers()["retry-after"], "2");
         assert_eq!(http.headers()["x-mesh-rejected-by"], "rate_limit");
+    }
+
+    #[test]
+    fn a_reset_is_a_body_that_fails() {
+        let mut body = answer::<http_body_util::Full<bytes::Bytes>>(&Rejection::fault(Answer::Reset), true).into_body();
+        assert!(!body.is_end_stream() && body.size_hint().exact().is_none());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let polled = std::pin::Pin::new(&mut body).poll_frame(&mut cx);
+        assert!(matches!(polled, std::task::Poll::Ready(Some(Err(_)))), "{polled:?}");
+        let polled = std::pin::Pin::new(&mut body).poll_frame(&mut cx);
+        assert!(matches!(polled, std::task::Poll::Ready(None)));
     }
 
     #[test]

@@ -2,7 +2,9 @@ use super::{
     answer::grpc_status,
     view::{GRPC_STATUS, grpc_code},
 };
-use crate::{BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics};
+use crate::{
+    Answer, BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics,
+};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
@@ -110,6 +112,7 @@ pin_project! {
         guards: Guards,
         grpc: bool,
         bodyless: bool,
+        aborts: bool,
     }
 
     impl<B> PinnedDrop for GovernedBody<B>
@@ -131,12 +134,27 @@ pin_project! {
 impl<B: Body> GovernedBody<B> {
     /// The body of a service's response.
     pub fn new(inner: B) -> Self {
-        Self { inner: Some(inner), own: None, guards: Guards::new(), grpc: false, bodyless: false }
+        Self { inner: Some(inner), own: None, guards: Guards::new(), grpc: false, bodyless: false, aborts: false }
     }
 
     /// A body of our own.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
-        Self { inner: None, own: Some(bytes.into()), guards: Guards::new(), grpc: false, bodyless: false }
+        Self {
+            inner: None,
+            own: Some(bytes.into()),
+            guards: Guards::new(),
+            grpc: false,
+            bodyless: false,
+            aborts: false,
+        }
+    }
+
+    /// A body that fails at once, so that whoever writes the response gives the exchange up: hyper closes an HTTP/1
+    /// connection before it wrote a byte, and resets an HTTP/2 stream.
+    pub fn aborting() -> Self {
+        let mut body = Self::own(Bytes::new());
+        body.aborts = true;
+        body
     }
 
     /// The response is gRPC: it ends with its trailers, and a tap that cuts it off sends some.
@@ -190,6 +208,11 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut me = self.project();
         let Some(inner) = me.inner.as_mut().as_pin_mut() else {
+            if std::mem::take(me.aborts) {
+                let reset = Rejection::fault(Answer::Reset);
+                me.guards.end_cut(&reset);
+                return Poll::Ready(Some(Err(reset.into())));
+            }
             let own = me.own.take().filter(|bytes| !bytes.is_empty());
             if let Some(bytes) = &own {
                 me.guards.add_bytes(bytes.len());
@@ -222,13 +245,14 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Some(inner) => inner.is_end_stream(),
-            None => self.own.as_ref().is_none_or(Bytes::is_empty),
+            None => !self.aborts && self.own.as_ref().is_none_or(Bytes::is_empty),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Some(inner) => inner.size_hint(),
+            None if self.aborts => SizeHint::default(),
             None => SizeHint::with_exact(self.own.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }

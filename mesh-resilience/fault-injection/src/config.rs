@@ -20,7 +20,7 @@ use std::{
 const SAMPLED: Duration = Duration::from_secs(1);
 
 /// Registers `fault_injection`: a gate where it only aborts, else a service layer. Over a reload it goes on with the new
-/// settings; `until` counts anew.
+/// settings and the switch as it is; `until` counts anew if any of them changed.
 pub fn register<P: Protocol>(registry: &mut Registry<P>) {
     registry.made(
         NAME,
@@ -29,7 +29,10 @@ pub fn register<P: Protocol>(registry: &mut Registry<P>) {
         |settings, previous: Option<Arc<State>>, site: &Site<P>| {
             let faults = match previous.and_then(|state| state.downcast::<FaultInjection>().ok()) {
                 Some(faults) => {
-                    faults.set(settings);
+                    // the time to live goes on where nothing was changed
+                    if faults.settings() != settings {
+                        faults.set(settings);
+                    }
                     faults
                 }
                 None => {

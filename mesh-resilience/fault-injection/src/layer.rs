@@ -15,7 +15,7 @@ pub(crate) const NAME: &str = "fault_injection";
 /// [`Fault`](mesh_core::Kind::Fault) that says which answer it stands for.
 ///
 /// Requests are looked at (their `x-request-id`, and headers that ask for faults where that is allowed) as inside
-/// `mesh_core::http::governed(..)`; with [`results_only`](Self::results_only) it takes any request and draws at random.
+/// `mesh_core::http::governed(..)`; with [`results_only`](Self::results_only) it takes any request.
 ///
 /// All clones of a layer, all services it makes and all their clones share one [`FaultInjection`].
 pub struct FaultInjectionLayer<M = Whole> {
@@ -36,7 +36,7 @@ impl FaultInjectionLayer {
         Self { settings: faults.settings(), faults, name: Name::intern(NAME), reach: Whole }
     }
 
-    /// Any request, any response: headers and ids are not looked at.
+    /// Any request, any response: headers and ids are not looked at, so nobody asks for faults, and a seed numbers the calls.
     #[must_use]
     pub fn results_only(self) -> FaultInjectionLayer<ResultsOnly> {
         FaultInjectionLayer { settings: self.settings, faults: self.faults, name: self.name, reach: ResultsOnly }

@@ -40,25 +40,43 @@
 //!
 //! Delay and abort are drawn for on their own, so a call may be delayed and then aborted. A call is hit if 64 random
 //! bits, scaled to a million, are below its parts per million (exact to 2⁻⁴⁴). A delayed call holds nothing of what stands
-//! further in, and is not made before its time.
+//! further in, and is not made before its time: whatever measures what is called, further in, sees nothing of the delay.
 //!
 //! **Asked for.** With `header`, a request that brings `x-envoy-fault-delay-request` (milliseconds),
 //! `x-envoy-fault-abort-request` (a status) or `x-envoy-fault-abort-grpc-request` (a gRPC status) gets that fault, and
-//! others get none; `x-envoy-fault-delay-request-percentage` and `x-envoy-fault-abort-request-percentage` lower its rate. The
-//! delay is never longer, and neither rate higher, than what is set; a kind that is not set cannot be asked for. The
-//! headers go no further.
+//! others get none; `x-envoy-fault-delay-request-percentage` and `x-envoy-fault-abort-request-percentage` (of aborts of
+//! either sort; whole percent) lower its rate. The delay is never longer, and neither rate higher, than what is set; a kind
+//! that is not set cannot be asked for. The headers go no further. With
+//! [`results_only`](FaultInjectionLayer::results_only) there are no headers, and nobody asks.
+//!
+//! **The same again.** With `seed`, what a request suffers depends on nothing but the seed and its `x-request-id`, in this
+//! and in any other process. Requests without one are numbered as they come.
+//!
+//! **For a time.** `until` is how long, from when the layer was made or retuned; after that it is off. A reload that changes
+//! nothing gives no more time.
 //!
 //! **The answer.** In `mesh_core::http::governed` a gRPC request gets a gRPC status and any other an HTTP status, whichever was
-//! set: by gRPC's own table. A reset is one where the server is ours (`mesh-codec-http`): the connection is closed hard, the
-//! HTTP/2 stream reset. In servers of others it is a 503.
+//! set: by gRPC's own table. A reset has no answer: where the server is ours (`mesh-codec-http`) the connection is closed
+//! hard (RST), the HTTP/2 stream reset; a server of hyper's (axum, tonic) is given a body that fails, and so closes an
+//! HTTP/1 connection before a byte was written and resets an HTTP/2 stream; in a client the call fails. Only a HEAD in a server
+//! of hyper's, where bodies are not asked for, is answered: 503.
 //!
 //! # What is shared
 //! All state, by all clones of a [`FaultInjectionLayer`] and all services it makes;
 //! [`handle`](FaultInjectionLayer::handle) is the state itself. [`FaultInjection::switch`] is the kill switch.
 //!
 //! # What it costs
-//! No allocation and no lock for a call that nothing happens to. Off it is one branch; armed it draws once for each kind of
-//! fault. A delay allocates its timer.
+//! No allocation and no lock for a call that nothing happens to. Off it is one branch; armed it draws once for both kinds
+//! of fault. User instructions that one more layer adds around a small response (`cargo bench -p mesh-fault-injection
+//! --bench instructions`, x86-64; the first layer of a stack 26 more, which are the cost of a response future):
+//!
+//! | | |
+//! | --- | --- |
+//! | off | COST_OFF |
+//! | armed, nothing drawn | COST_ARMED |
+//! | tower-resilience's chaos layer, armed, and an allocation | 607 |
+//!
+//! With a `seed` or `header` each call is looked at. A fault allocates: an abort its error, a delay its timer.
 //!
 //! | feature | brings |
 //! | --- | --- |

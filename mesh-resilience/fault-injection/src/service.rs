@@ -52,10 +52,10 @@ where
     }
 
     #[inline]
-    fn call(&mut self, mut request: R) -> Self::Future {
-        let state = match self.faults.plan(self.reach.view(&mut request), time::now) {
+    fn call(&mut self, request: R) -> Self::Future {
+        let state = match self.faults.draw() {
             None => State::Called { inner: self.inner.call(request) },
-            Some(plan) => self.disturb(request, plan),
+            Some(drawn) => self.disturb(request, drawn),
         };
         DisturbedFuture { state, request: PhantomData }
     }
@@ -64,13 +64,16 @@ where
 impl<S: Clone, M> Disturbed<S, M> {
     #[cold]
     #[inline(never)]
-    fn disturb<R>(&mut self, request: R, plan: Plan) -> State<S, R>
+    fn disturb<R>(&mut self, mut request: R, drawn: u64) -> State<S, R>
     where
         S: Service<R>,
+        M: Reach<R, S::Response>,
     {
-        let Some(delay) = plan.delay else {
-            return match plan.abort {
-                Some(abort) => State::Aborted { rejection: Some(aborted(abort, self.name)) },
+        let Plan { delay, abort } =
+            self.faults.plan(self.reach.view(&mut request), true, drawn, time::now).unwrap_or_default();
+        let Some(delay) = delay else {
+            return match abort {
+                Some(abort) => Rare::Aborted(aborted(abort, self.name)).into(),
                 None => State::Called { inner: self.inner.call(request) },
             };
         };
@@ -79,12 +82,12 @@ impl<S: Clone, M> Disturbed<S, M> {
         let delayed = Delayed {
             over: time::sleep(delay),
             _active: Active(self.faults.clone()),
-            abort: plan.abort,
+            abort,
             name: self.name,
             service: std::mem::replace(&mut self.inner, fresh),
             request,
         };
-        State::Delayed { delayed: Some(Box::new(delayed)) }
+        Rare::Delayed(delayed).into()
     }
 }
 
@@ -124,8 +127,31 @@ pin_project! {
         S: Service<R>,
     {
         Called { #[pin] inner: S::Future },
-        Delayed { delayed: Option<Box<Delayed<S, R>>> },
-        Aborted { rejection: Option<Rejection> },
+        // apart, so that all that is common fits around the call
+        Rare { rare: Aside<Rare<S, R>> },
+    }
+}
+
+/// What rarely is.
+struct Aside<T>(Option<Box<T>>);
+
+/// Dropped out of the way, so that the drop of what is common is a comparison where it stands.
+impl<T> Drop for Aside<T> {
+    #[cold]
+    #[inline(never)]
+    fn drop(&mut self) {
+        self.0 = None;
+    }
+}
+
+enum Rare<S, R> {
+    Delayed(Delayed<S, R>),
+    Aborted(Rejection),
+}
+
+impl<S: Service<R>, R> From<Rare<S, R>> for State<S, R> {
+    fn from(rare: Rare<S, R>) -> Self {
+        State::Rare { rare: Aside(Some(Box::new(rare))) }
     }
 }
 
@@ -148,24 +174,33 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                // forwarded as it is, since wrapping the result anew copies the response
-                StateProj::Called { inner } => return inner.poll(cx),
-                StateProj::Delayed { delayed } => {
-                    let Some(present) = delayed else { panic!("polled after completion") };
-                    ready!(Pin::new(&mut present.over).poll(cx));
-                    match delayed.take() {
-                        Some(delayed) => delayed.go_on(),
-                        None => panic!("polled after completion"),
-                    }
-                }
-                StateProj::Aborted { rejection } => match rejection.take() {
-                    Some(rejection) => return Poll::Ready(Err(rejection.into())),
-                    None => panic!("polled after completion"),
-                },
-            };
-            state.set(next);
+        if let StateProj::Called { inner } = state.as_mut().project() {
+            // forwarded as it is, since wrapping the result anew copies the response
+            return inner.poll(cx);
+        }
+        poll_rare(state, cx)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn poll_rare<S, R>(mut state: Pin<&mut State<S, R>>, cx: &mut Cx<'_>) -> Poll<Result<S::Response, S::Error>>
+where
+    S: Service<R>,
+    S::Error: Refusal,
+{
+    loop {
+        let rare = match state.as_mut().project() {
+            StateProj::Called { inner } => return inner.poll(cx),
+            StateProj::Rare { rare } => rare,
+        };
+        if let Some(Rare::Delayed(delayed)) = rare.0.as_deref_mut() {
+            ready!(Pin::new(&mut delayed.over).poll(cx));
+        }
+        match rare.0.take().map(|rare| *rare) {
+            Some(Rare::Delayed(delayed)) => state.set(delayed.go_on()),
+            Some(Rare::Aborted(rejection)) => return Poll::Ready(Err(rejection.into())),
+            None => panic!("polled after completion"),
         }
     }
 }
@@ -173,7 +208,7 @@ where
 impl<S: Service<R>, R> Delayed<S, R> {
     fn go_on(mut self) -> State<S, R> {
         match self.abort {
-            Some(abort) => State::Aborted { rejection: Some(aborted(abort, self.name)) },
+            Some(abort) => Rare::Aborted(aborted(abort, self.name)).into(),
             None => State::Called { inner: self.service.call(self.request) },
         }
     }

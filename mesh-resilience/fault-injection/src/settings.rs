@@ -13,8 +13,8 @@ pub struct FaultSettings {
     pub delay: Option<DelaySettings>,
     /// Calls that are answered here and never made. Default: none.
     pub abort: Option<AbortSettings>,
-    /// Whether a request may ask for a fault of its own, in headers; what it asks for is bounded by what is set here.
-    /// Only for listeners whose clients are trusted. Default: no.
+    /// Whether a request may ask for a fault of its own, in headers; what it asks for is bounded by what is set here, and
+    /// one that asks for nothing gets nothing. Only for listeners whose clients are trusted. Default: no.
     pub header: bool,
     /// How many calls may be delayed at once; one more is not. Default: as many as there are.
     pub max_active: Option<NonZeroU32>,
@@ -22,7 +22,7 @@ pub struct FaultSettings {
     /// it is off. Default: as long as it stands.
     pub until: Option<Duration>,
     /// With a seed the same requests get the same faults: what is drawn for a request depends on nothing but the seed
-    /// and its `x-request-id`. Default: drawn at random.
+    /// and its `x-request-id`, or where it has none its number among those without. Default: drawn at random.
     pub seed: Option<u64>,
 }
 

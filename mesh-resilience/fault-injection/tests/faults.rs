@@ -173,3 +173,30 @@ async fn a_seed_gives_the_same_requests_the_same_faults() {
     assert_ne!(one, other);
     assert!((16..48).contains(&one.iter().filter(|hit| **hit).count()), "{one:?}");
 }
+
+/// Without ids, the same order of calls gives the same faults: also where requests cannot be looked at.
+#[tokio::test(start_paused = true)]
+async fn a_seed_numbers_requests_that_have_no_id() {
+    let abort = Some(AbortSettings { with: Abort::Status(500), percent: Ratio::from_percent(50).unwrap() });
+    let settings = FaultSettings { abort, seed: Some(1), ..FaultSettings::default() };
+    let looked_at = async || {
+        let layer = FaultInjectionLayer::from(settings);
+        let mut hits = Vec::new();
+        for _ in 0..64 {
+            hits.push(call(&layer, &[]).await.is_err());
+        }
+        hits
+    };
+    let results_only = async || {
+        let mut service = FaultInjectionLayer::from(settings).results_only().layer(service_fn(answer));
+        let mut hits = Vec::new();
+        for n in 0..64 {
+            hits.push(service.ready().await.unwrap().call(n).await.is_err());
+        }
+        hits
+    };
+    let hits = looked_at().await;
+    assert!((16..48).contains(&hits.iter().filter(|hit| **hit).count()), "{hits:?}");
+    assert_eq!(hits, looked_at().await);
+    assert_eq!(hits, results_only().await);
+}

@@ -80,6 +80,19 @@ async fn a_reload_goes_on_with_the_new_settings() {
     assert!(!is_aborted(&first).await, "the same faults");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reload_gives_no_more_time_unless_it_changes_something() {
+    let settings = json!({ "abort": { "status": 503 }, "until": "10s" });
+    let (pipeline, states) = make(settings.clone(), &States::new());
+    tokio::time::advance(std::time::Duration::from_secs(9)).await;
+    assert!(is_aborted(&pipeline).await);
+    let (pipeline, states) = make(settings, &states);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert!(!is_aborted(&pipeline).await, "ten seconds are over");
+    let (pipeline, _) = make(json!({ "abort": { "status": 504 }, "until": "10s" }), &states);
+    assert!(is_aborted(&pipeline).await);
+}
+
 #[test]
 fn what_is_wrong_is_said() {
     for (settings, expected) in [
