@@ -38,6 +38,8 @@ impl Layers {
     /// The stock layers and sources that this crate was built with; each is a feature.
     pub fn stock() -> Self {
         let mut layers = Self::none();
+        #[cfg(feature = "etcd")]
+        mesh_discovery_etcd::register(&mut layers.discovery);
         let http = &mut layers.http;
         #[cfg(feature = "circuit-breaker")]
         mesh_circuit_breaker::register(http);
@@ -53,6 +55,8 @@ impl Layers {
         mesh_retry::register(http);
         #[cfg(feature = "timeout")]
         mesh_timeout::register(http);
+        #[cfg(feature = "trace")]
+        mesh_trace::register(http);
         let _ = http;
         layers
     }

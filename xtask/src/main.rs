@@ -27,6 +27,7 @@ usage: cargo xtask TARGET
   instructions  user instructions and allocations per call of layers and per proxied request
   layers        user instructions that each layer adds to a call, beside public crates
   memory        resident memory after start and under load
+  endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
   load          throughput under wrk and h2load, without a single error
 ";
 
@@ -65,6 +66,10 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("memory") => {
             steps.run("set-up", setup::load);
             steps.run("memory", measure::memory);
+        }
+        Some("endpoints") => {
+            steps.run("set-up", setup::load);
+            steps.run("endpoints", measure::endpoints);
         }
         Some("load") => {
             steps.run("set-up", setup::load);

@@ -11,7 +11,14 @@ use crate::step::Outcome;
 type Tool = (&'static str, &'static str);
 
 /// The peers of the interop tests.
-const TEST_TOOLS: &[Tool] = &[("curl", "curl"), ("wrk", "wrk"), ("h2load", "nghttp2-client")];
+const TEST_TOOLS: &[Tool] = &[
+    ("curl", "curl"),
+    ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
+    ("dnsmasq", "dnsmasq-base"),
+];
 
 /// What counts instructions.
 const VALGRIND: &[Tool] = &[("valgrind", "valgrind")];

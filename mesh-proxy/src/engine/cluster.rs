@@ -113,7 +113,7 @@ impl Cluster {
                 pipeline.apply(Stage::new(balance.layer(make)))
             })
         };
-        let load_balancer = serde_json::to_value(&spec.load_balancer).unwrap_or_default();
+        let load_balancer = serde_json::to_value(spec.load_balancer).unwrap_or_default();
         Self { name, stage, source, load_balancer, endpoint_stages, _observes: observes }
     }
 

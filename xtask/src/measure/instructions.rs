@@ -33,7 +33,7 @@ fn variants() -> Vec<Variant> {
     let variant = |name, listener| Variant { name, listener, cluster: "" };
     let seven = |delay: &str| {
         format!(
-            "pipeline: [ tracing: never, fault_injection: {{ {delay}abort: {{ status: 503, percent: 0% }} }}, \
+            "pipeline: [ tracing: 0%, fault_injection: {{ {delay}abort: {{ status: 503, percent: 0% }} }}, \
              rate_limit: {{ rate: 10000000/s, burst: 10000000 }}, concurrency_limit: {{ max: 1000000, until_end: true }} ]"
         )
     };

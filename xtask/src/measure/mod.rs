@@ -2,6 +2,7 @@
 
 mod callgrind;
 mod contract;
+mod endpoints;
 mod instructions;
 mod layers;
 mod load;
@@ -16,6 +17,7 @@ use crate::command::{output, root};
 use crate::step::Outcome;
 
 pub(crate) use contract::contract;
+pub(crate) use endpoints::endpoints;
 pub(crate) use instructions::instructions;
 pub(crate) use layers::layers;
 pub(crate) use load::load;

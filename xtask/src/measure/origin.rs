@@ -77,13 +77,13 @@ fn read_answer(stream: &mut TcpStream, head: &mut Head) -> io::Result<()> {
 
 /// Reads to the end of a head and keeps what came behind it.
 #[derive(Default)]
-struct Head {
+pub(super) struct Head {
     bytes: Vec<u8>,
     rest: Vec<u8>,
 }
 
 impl Head {
-    fn read(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) fn read(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         self.bytes = std::mem::take(&mut self.rest);
         let mut chunk = [0; 4096];
         loop {
