@@ -412,7 +412,7 @@ fn a_refusal_is_logged_with_its_trace() {
         (Kind::RateLimited, unsampled(), "", ""),
     ] {
         let gate = GateLayer::new(gate_fn(refuses(kind))).named("a_layer");
-        let mut service = all().layer(gate.layer(leaf.clone()));
+        let mut service = all().layer(gate.layer(leaf));
         let Err(Refusable::Refused(rejection)) = call(&mut service, request(&[("traceparent", &parent)])) else {
             panic!()
         };

@@ -41,7 +41,7 @@ pub(crate) const VARIANTS: [Variant; 10] = [
     }),
     ("traceparent alone: ours", || {
         Box::new(|calls| {
-            (0..calls).for_each(|_| assert!(black_box(w3c::parse(black_box(UNSAMPLED.as_bytes()))).is_some()))
+            (0..calls).for_each(|_| assert!(black_box(w3c::parse(black_box(UNSAMPLED.as_bytes()))).is_some()));
         })
     }),
     ("traceparent alone: OpenTelemetry's propagator", || {

@@ -107,7 +107,7 @@ fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn F
     Box::new(move |calls| {
         (0..calls).for_each(|_| {
             let _ = black_box(once(&mut service, black_box(1)));
-        })
+        });
     })
 }
 
