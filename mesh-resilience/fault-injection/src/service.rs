@@ -51,7 +51,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         let state = match self.faults.draw() {
             None => State::Called { inner: self.inner.call(request) },
@@ -171,7 +171,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         if let StateProj::Called { inner } = state.as_mut().project() {
