@@ -1,25 +1,52 @@
 //! Endpoints over time: service discovery as streams of changes.
 //!
 //! ```
-//! use mesh_core::Target;
-//! use mesh_discovery::Static;
+//! use mesh_core::{Endpoints, Target};
+//! use mesh_discovery::{Discovery, Static};
+//! use std::net::SocketAddr;
 //!
-//! let source = Static::new([Target::new("127.0.0.1:9001".parse::<mesh_core::Address>()?).with_weight(2)])?;
-//! assert_eq!(source.endpoints().load().endpoints()[0].weight(), 2);
-//! # Ok::<(), mesh_core::BoxError>(())
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), mesh_core::BoxError> {
+//! let source = Static::new([Target::new(SocketAddr::from(([127, 0, 0, 1], 9001))).with_weight(2)])?;
+//!
+//! // any source gives a set, and the driver that keeps it up to date while it is polled
+//! let (endpoints, driver) = Endpoints::new(source.updates());
+//! let _driver = driver.spawn();
+//! let set = endpoints.resolved(std::time::Duration::from_secs(5)).await.ok_or("nothing is known")?;
+//! assert_eq!(set.endpoints()[0].weight(), 2);
+//! # Ok(())
+//! # }
 //! ```
 //!
+//! # Sources
 //! | source | |
 //! | --- | --- |
 //! | [`Static`] | endpoints that never change |
+#![cfg_attr(feature = "file", doc = "| [`File`] | a file that lists endpoints, watched (feature `file`) |")]
+#![cfg_attr(not(feature = "file"), doc = "| `File` | a file that lists endpoints, watched (feature `file`) |")]
+//! | `mesh-discovery-dns` | A, AAAA and SRV records |
+//! | `mesh-discovery-etcd` | a watched prefix of etcd |
 //!
+//! One of your own implements [`Discovery`], whose contract says what a source owes; [`updates`] makes it of an async
+//! loop, and [`Backoff`] says how long to wait for a registry that is down. A [`Registrar`] is the other direction: it
+//! makes this service known.
+//!
+//! # What becomes of it
 //! A source says what it knows as a stream of [`Update`]s: all there is first, then all again or the changes.
 //! [`Endpoints`](mesh_core::Endpoints) makes one set of it at a time, in which an endpoint keeps its number, counts and
-//! health over changes of its weight and for a minute after it left.
+//! health over changes of its weight and for a minute after it left. The first change shows at once and those that
+//! follow closely together, 10 ms later; what changes nothing makes no new set; when the source or its driver is
+//! gone, the last set stays. A balancer such as `mesh-lb` works on the set, and [`DiscoverLayer`] puts the two into
+//! any tower stack.
+//!
+//! # What it costs
+//! Nothing per request, but for [`DiscoverLayer`]: one branch. A source runs where its driver does, off the path of
+//! requests.
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | `config` | `DiscoverySettings`: the sources read from a spec, as `{ static: [ "127.0.0.1:9001" ] }` |
+//! | `config` | `Sources`: sources and registrars by name, read from a spec, as `{ static: [ "127.0.0.1:9001" ] }` |
+//! | `file` | `File`, and its reading of JSON; another format is a function of its text |
 
 mod backoff;
 #[cfg(feature = "config")]

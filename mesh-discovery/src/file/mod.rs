@@ -11,11 +11,12 @@ use mesh_core::{
     Target,
     pipeline::Validate,
     spec::{Invalid, Position, shorthand},
-    units,
+    units::duration,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{
+    borrow::Cow,
     convert::Infallible,
     fs,
     path::{Path, PathBuf},
@@ -60,7 +61,7 @@ pub struct File {
 impl File {
     /// The file at `path`, in JSON. Relative to the working directory.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::of(FileSettings { path: path.into(), poll: default_poll() })
+        Self::of(FileSettings::new(path))
     }
 
     /// The file that these settings name, in JSON.
@@ -189,42 +190,70 @@ pub fn read_json(text: &str) -> Result<Static, Invalid> {
 }
 
 /// `file` in a spec: `{ file: { path: endpoints.yaml } }`, or `{ file: endpoints.yaml }`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
-    /// Where the file is, relative to the working directory. It holds a list as `static` does.
+    /// Where the file is, relative to the working directory.
     pub path: PathBuf,
-    /// It is looked at again at the latest after this time, should the file system not tell of a change. Default 30s,
-    /// at least 10ms.
-    #[serde(with = "units::duration")]
-    #[schemars(schema_with = "units::duration::schema")]
+    /// It is looked at again at the latest after this time, should the file system not tell of a change. Default 30 s,
+    /// at least 10 ms.
     pub poll: Duration,
+}
+
+impl FileSettings {
+    /// These defaults for a path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), poll: default_poll() }
+    }
 }
 
 fn default_poll() -> Duration {
     Duration::from_secs(30)
 }
 
+/// The mapping form.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "FileMapping")]
+struct Mapping {
+    /// Where the file is, relative to the working directory. It holds a list as `static` does.
+    path: PathBuf,
+    /// It is looked at again at the latest after this time, should the file system not tell of a change. Default 30s,
+    /// at least 10ms.
+    #[serde(default = "default_poll", with = "duration")]
+    #[schemars(schema_with = "duration::schema")]
+    poll: Duration,
+}
+
+impl From<Mapping> for FileSettings {
+    fn from(Mapping { path, poll }: Mapping) -> Self {
+        Self { path, poll }
+    }
+}
+
+/// The mapping form.
+impl Serialize for FileSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { path, poll } = self.clone();
+        Mapping { path, poll }.serialize(serializer)
+    }
+}
+
+/// A mapping, or the path alone.
 impl<'de> Deserialize<'de> for FileSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Mapping {
-            path: PathBuf,
-            #[serde(default = "default_poll", with = "units::duration")]
-            poll: Duration,
-        }
+        let expecting = "the path of a file, or a mapping with `path`";
+        shorthand::<Self, Mapping, Infallible, _>(deserializer, expecting, |path| Ok(Self::new(path)))
+    }
+}
 
-        impl From<Mapping> for FileSettings {
-            fn from(Mapping { path, poll }: Mapping) -> Self {
-                Self { path, poll }
-            }
-        }
+impl JsonSchema for FileSettings {
+    fn schema_name() -> Cow<'static, str> {
+        "FileSettings".into()
+    }
 
-        shorthand::<Self, Mapping, Infallible, _>(
-            deserializer,
-            "the path of a file, or a mapping with `path`",
-            |path| Ok(Self { path: path.into(), poll: default_poll() }),
-        )
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mapping = generator.subschema_for::<Mapping>();
+        json_schema!({ "description": "The path of a file, or a mapping.", "anyOf": [{ "type": "string" }, mapping] })
     }
 }
 
