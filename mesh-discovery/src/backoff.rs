@@ -25,6 +25,9 @@ pub struct Backoff {
     random: fastrand::Rng,
 }
 
+/// Nobody waits longer, and no sum with it overflows.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 impl Default for Backoff {
     /// From 100 ms to 10 s.
     fn default() -> Self {
@@ -33,10 +36,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// From `base`, of at least 1 ms, to `cap`, of at least `base`.
+    /// From `base`, of at least 1 ms, to `cap`, of at least `base`; both of at most a year.
     pub fn new(base: Duration, cap: Duration) -> Self {
-        let base = base.max(Duration::from_millis(1));
-        Self { base, cap: cap.max(base), failures: 0, random: fastrand::Rng::new() }
+        let base = base.clamp(Duration::from_millis(1), YEAR);
+        Self { base, cap: cap.clamp(base, YEAR), failures: 0, random: fastrand::Rng::new() }
     }
 
     /// With a generator that always gives the same jitter.
@@ -90,12 +93,12 @@ mod tests {
 
     #[test]
     fn no_number_of_failures_overflows() {
-        let mut backoff = Backoff::new(Duration::ZERO, Duration::MAX / 4);
+        let mut backoff = Backoff::new(Duration::ZERO, Duration::MAX);
         for _ in 0..100 {
             backoff.next_wait();
         }
         assert_eq!(backoff.failures(), 100);
-        assert!(backoff.next_wait() >= Duration::MAX / 16);
+        assert!(backoff.next_wait() >= YEAR / 2);
         assert!(
             Backoff::new(Duration::from_secs(5), Duration::from_secs(1)).next_wait() >= Duration::from_millis(2500)
         );

@@ -1,6 +1,6 @@
-//! Reading the sources from a spec (feature `config`).
+//! Reading a list of endpoints, and the sources of this crate by name (feature `config`).
 
-use crate::{Discovery, DuplicateAddress, Sources, Static, Updates};
+use crate::{DuplicateAddress, Sources, Static};
 use mesh_core::{Address, Target, pipeline::Validate};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -12,25 +12,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     fmt,
 };
-
-/// The `discovery` of a cluster: exactly one source, as `{ static: [ … ] }`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DiscoverySettings {
-    /// The endpoints themselves.
-    Static(Static),
-}
-
-impl Discovery for DiscoverySettings {
-    fn updates(&self) -> Updates {
-        match self {
-            DiscoverySettings::Static(source) => source.updates(),
-        }
-    }
-}
-
-/// Whatever can be read is a source.
-impl Validate for DiscoverySettings {}
 
 /// Adds the sources of this crate: `static`, and with the feature `file` that for JSON.
 pub fn register(sources: &mut Sources) {

@@ -66,7 +66,7 @@ mod tests;
 
 pub use backoff::Backoff;
 #[cfg(feature = "config")]
-pub use config::{DiscoverySettings, register};
+pub use config::register;
 #[cfg(feature = "file")]
 pub use file::{File, FileSettings, ReadFile, read_json, register_file};
 pub use fixed::{DuplicateAddress, Static};

@@ -9,6 +9,8 @@ use std::time::Duration;
 const MISSING_FOR: Duration = Duration::from_secs(5);
 /// and at the most for so long: somebody waits for the name to appear.
 const MISSING_AT_MOST: Duration = Duration::from_secs(30);
+/// The longest TTL there is: 2³¹ − 1 seconds (RFC 2181).
+const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
 
 /// What is known, and how it was learned.
 #[derive(Debug)]
@@ -61,8 +63,8 @@ pub(crate) enum Event {
 impl Schedule {
     pub(crate) fn new(settings: &DnsSettings) -> Self {
         Self {
-            min_ttl: settings.min_ttl,
-            max_ttl: settings.max_ttl.max(settings.min_ttl),
+            min_ttl: settings.min_ttl.min(LONGEST),
+            max_ttl: settings.max_ttl.max(settings.min_ttl).min(LONGEST),
             grace: settings.grace,
             backoff: Backoff::default(),
             random: fastrand::Rng::new(),
