@@ -38,6 +38,8 @@ impl Layers {
     /// The stock layers and sources that this crate was built with; each is a feature.
     pub fn stock() -> Self {
         let mut layers = Self::none();
+        #[cfg(feature = "dns")]
+        mesh_discovery_dns::register(&mut layers.discovery);
         #[cfg(feature = "etcd")]
         mesh_discovery_etcd::register(&mut layers.discovery);
         let http = &mut layers.http;
