@@ -17,7 +17,9 @@ pub(crate) fn test(steps: &mut Steps) {
 /// The interop tests alone.
 pub(crate) fn interop(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
-    steps.run("interop tests", || run(&mut cargo(["test", "--package", "mesh-bin", "--all-features", "--tests"])));
+    let packages = ["mesh-bin", "mesh-discovery-dns", "mesh-discovery-etcd"].into_iter();
+    let packages = packages.flat_map(|package| ["--package", package]);
+    steps.run("interop tests", || run(cargo(["test", "--all-features", "--tests"]).args(packages)));
 }
 
 /// Formatting and lints.

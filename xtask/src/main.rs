@@ -17,7 +17,7 @@ const HELP: &str = "\
 usage: cargo xtask TARGET
 
   test          set up what the tests need, then every test, interop with real peers included
-  interop       the tests of the program, with real peers, alone
+  interop       the tests of the program and of discovery, with real peers, alone
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
