@@ -1,5 +1,6 @@
 //! One span: opened with what the request says, closed with what became of it. Names of fields are those of
 //! OpenTelemetry's semantic conventions for HTTP and RPC; `otel.*` are those that `tracing-opentelemetry` gives a meaning.
+//! Numbers are `i64`, the only ones that it exports as such.
 
 use mesh_core::{
     Code, End, HttpHead, Kind, Name, Outcome, Rejection, RequestView, TraceContext,
@@ -148,10 +149,10 @@ impl Open {
         };
         match code {
             Code::Http(status) => {
-                span.record("http.response.status_code", u64::from(status));
+                span.record("http.response.status_code", i64::from(status));
             }
             Code::Grpc(status) => {
-                span.record("rpc.grpc.status_code", u64::from(status));
+                span.record("rpc.grpc.status_code", i64::from(status));
             }
             Code::Dubbo(_) | Code::None => {}
         }
@@ -163,10 +164,10 @@ impl Open {
 }
 
 /// Host and port of an authority.
-fn split_port(authority: &str) -> (&str, Option<u64>) {
+fn split_port(authority: &str) -> (&str, Option<i64>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (host, port.parse().ok())
+            (host, port.parse::<u16>().ok().map(i64::from))
         }
         _ => (authority, None),
     }
