@@ -12,6 +12,9 @@ pub trait RequestView {
     fn get(&self, name: &str) -> Option<&[u8]>;
     /// Shows every value of this metadata, in order.
     fn get_all(&self, name: &str, visit: &mut dyn FnMut(&[u8]));
+    /// Shows every value of these metadata, with the place of its name among `names`: one look at all there are, for
+    /// whoever asks for several.
+    fn get_several<'a>(&'a self, names: &[&str], visit: &mut dyn FnMut(usize, &'a [u8]));
     /// Sets this metadata to one value, which replaces all there were. A value that the protocol cannot carry is
     /// left out.
     fn set(&mut self, name: &'static str, value: &[u8]);

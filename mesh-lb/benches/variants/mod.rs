@@ -170,6 +170,8 @@ impl RequestView for Asked {
 
     fn get_all(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
 
+    fn get_several<'a>(&'a self, _: &[&str], _: &mut dyn FnMut(usize, &'a [u8])) {}
+
     fn set(&mut self, _: &'static str, _: &[u8]) {}
 
     fn remove(&mut self, _: &str) {}

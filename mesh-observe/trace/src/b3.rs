@@ -90,14 +90,19 @@ pub fn parse(value: &[u8]) -> Option<B3Context> {
     parts.next().is_none().then_some(B3Context { ids: Some(ids), decision: decided })
 }
 
-/// Reads the multiple headers. A decision other than `1`, `0`, and `true` and `false` of old, is `None` as a whole, and
-/// so is one id without the other.
-pub fn parse_multi<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<B3Context> {
-    let ids = match (get(TRACE_ID), get(SPAN_ID)) {
+/// Reads the values of the multiple headers [`TRACE_ID`], [`SPAN_ID`], [`SAMPLED`] and [`FLAGS`]. A decision other than
+/// `1`, `0`, and `true` and `false` of old, is `None` as a whole, and so is one id without the other.
+pub fn parse_multi(
+    trace_id: Option<&[u8]>,
+    span_id: Option<&[u8]>,
+    sampled: Option<&[u8]>,
+    flags: Option<&[u8]>,
+) -> Option<B3Context> {
+    let ids = match (trace_id, span_id) {
         (None, None) => None,
         (trace_id, span_id) => Some(ids(trace_id?, span_id?)?),
     };
-    let decision = match (get(FLAGS), get(SAMPLED)) {
+    let decision = match (flags, sampled) {
         (Some(b"1"), _) => Some(Decision::Debug),
         (_, None) => None,
         (_, Some(b"1" | b"true")) => Some(Decision::Accept),

@@ -3,7 +3,7 @@
 use crate::{
     Parent, Propagation, TraceSettings, TraceSettingsError, opening,
     opening::Opening,
-    propagation::{Incoming, Outgoing, state_of},
+    propagation::{Found, Incoming, Outgoing, state_of},
     sample::Rule,
     span::{self, Open, SpanKind},
     spans::Spans,
@@ -86,7 +86,8 @@ impl Trace {
 
     #[inline]
     fn read<R: RequestView>(&self, request: &R) -> Option<Incoming> {
-        self.propagate.iter().find_map(|propagation| propagation.read(request))
+        let found = Found::of(request);
+        self.propagate.iter().find_map(|propagation| propagation.read(&found))
     }
 
     /// The request goes on as it came.

@@ -16,6 +16,29 @@ pub enum Propagation {
     B3Multi,
 }
 
+/// The headers that are read.
+const READ: [&str; 6] = [w3c::TRACEPARENT, b3::B3, b3::TRACE_ID, b3::SPAN_ID, b3::SAMPLED, b3::FLAGS];
+
+/// The headers of a request that carry a trace: the first value of each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found<'a> {
+    values: [Option<&'a [u8]>; READ.len()],
+    /// There is more than one `traceparent`.
+    twice: bool,
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    pub(crate) fn of<R: RequestView>(request: &'a R) -> Self {
+        let mut found = Self::default();
+        request.get_several(&READ, &mut |place, value| match &mut found.values[place] {
+            Some(_) => found.twice |= place == 0,
+            first => *first = Some(value),
+        });
+        found
+    }
+}
+
 /// What a request says of its trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
@@ -57,17 +80,12 @@ impl Propagation {
 
     /// What a request says in these headers; `None` where they are not there, or not valid.
     #[inline]
-    pub(crate) fn read<R: RequestView>(self, request: &R) -> Option<Incoming> {
+    pub(crate) fn read(self, found: &Found<'_>) -> Option<Incoming> {
         match self {
             Propagation::W3c => {
+                let caller = w3c::parse(found.values[0]?)?;
                 // one that comes twice is none at all
-                let (mut trace, mut values) = (None, 0);
-                request.get_all(w3c::TRACEPARENT, &mut |value| {
-                    values += 1;
-                    trace = w3c::parse(value);
-                });
-                let caller = trace.filter(|_| values == 1)?;
-                Some(Incoming {
+                (!found.twice).then_some(Incoming {
                     sampled: Some(caller.flags & w3c::SAMPLED != 0),
                     caller: Some(caller),
                     is_narrow: false,
@@ -75,8 +93,11 @@ impl Propagation {
                     is_w3c: true,
                 })
             }
-            Propagation::B3 => Some(b3::parse(request.get(b3::B3)?)?.into()),
-            Propagation::B3Multi => Some(b3::parse_multi(|name| request.get(name))?.into()),
+            Propagation::B3 => Some(b3::parse(found.values[1]?)?.into()),
+            Propagation::B3Multi => {
+                let [_, _, trace_id, span_id, sampled, flags] = found.values;
+                Some(b3::parse_multi(trace_id, span_id, sampled, flags)?.into())
+            }
         }
     }
 

@@ -28,18 +28,18 @@ pub const LENGTH: usize = 55;
 #[inline]
 pub fn parse(value: &[u8]) -> Option<TraceContext> {
     let (text, rest) = value.split_first_chunk::<LENGTH>()?;
-    let mut digits = [0; 48];
-    digits[..32].copy_from_slice(&text[3..35]);
-    digits[32..].copy_from_slice(&text[36..52]);
-    let (bytes, mut invalid) = hex::decode::<48, 24>(&digits);
-    let ([version, flags], other) = hex::decode::<4, 2>(&[text[0], text[1], text[53], text[54]]);
-    invalid |= other | (text[2] ^ b'-') | (text[35] ^ b'-') | (text[52] ^ b'-');
+    let at = |place| hex::word(text, place);
+    let ([a, b, c, d, e, f], invalid) = hex::decode([at(3), at(11), at(19), at(27), at(36), at(44)]);
+    let outside = [text[0], text[1], text[53], text[54], b'0', b'0', b'0', b'0'];
+    let ([outside], other) = hex::decode([u64::from_le_bytes(outside)]);
+    let [version, flags, ..] = outside.to_be_bytes();
+    let dashes = (text[2] ^ b'-') | (text[35] ^ b'-') | (text[52] ^ b'-');
     let ends = rest.is_empty() || (version != 0 && rest[0] == b'-');
-    let (trace_id, span_id) = bytes.split_first_chunk::<16>()?;
-    let trace_id = u128::from_be_bytes(*trace_id);
-    let span_id = u64::from_be_bytes(*span_id.first_chunk::<8>()?);
-    let good = invalid == 0 && version != 0xff && ends && trace_id != 0 && span_id != 0;
-    good.then_some(TraceContext { trace_id, span_id, flags })
+    let trace_id = (u128::from(hex::join(a, b)) << 64) | u128::from(hex::join(c, d));
+    let span_id = hex::join(e, f);
+    let is_good =
+        (invalid | other | u64::from(dashes)) == 0 && version != 0xff && ends && trace_id != 0 && span_id != 0;
+    is_good.then_some(TraceContext { trace_id, span_id, flags })
 }
 
 /// Writes a `traceparent` of version 00.

@@ -117,6 +117,14 @@ impl RequestView for Request {
         self.metadata.iter().filter(|entry| entry.0 == name).for_each(|entry| visit(&entry.1));
     }
 
+    fn get_several<'a>(&'a self, names: &[&str], visit: &mut dyn FnMut(usize, &'a [u8])) {
+        for (name, value) in &self.metadata {
+            if let Some(place) = names.iter().position(|one| one == name) {
+                visit(place, value);
+            }
+        }
+    }
+
     fn set(&mut self, name: &'static str, value: &[u8]) {
         set(&mut self.metadata, name, value);
     }

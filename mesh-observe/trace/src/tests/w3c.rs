@@ -85,3 +85,17 @@ proptest! {
         }
     }
 }
+
+/// Every byte at every place of a word.
+#[test]
+fn digits() {
+    for place in 0..16 {
+        for byte in 0..=255_u8 {
+            let mut text = *b"0123456789abcdef";
+            text[place] = byte;
+            let is_digit = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            let expected = is_digit.then(|| u64::from_str_radix(std::str::from_utf8(&text).unwrap(), 16).unwrap());
+            assert_eq!(crate::hex::u64_of(&text), expected, "{byte:#x} at {place}");
+        }
+    }
+}
