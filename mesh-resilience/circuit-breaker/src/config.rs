@@ -7,7 +7,7 @@ use crate::{
 use mesh_core::{
     Protocol, Registry,
     pipeline::{Site, Validate},
-    spec::Invalid,
+    spec::{Invalid, shorthand},
     units::{Ratio, duration},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -198,9 +198,14 @@ impl From<Mapping> for CircuitBreakerSettings {
     }
 }
 
+/// A mapping, or the failures in a row alone.
 impl<'de> Deserialize<'de> for CircuitBreakerSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Mapping::deserialize(deserializer).map(Self::from)
+        shorthand::<Self, Mapping, _, _>(deserializer, "a number of failures in a row, or a mapping", |text| {
+            let count = text.parse::<NonZeroU32>();
+            let count = count.map_err(|_| format!("`{text}` is not a number of failures in a row, from 1"))?;
+            Ok::<_, String>(Self { consecutive_failures: Some(count), ..Self::default() })
+        })
     }
 }
 
@@ -236,7 +241,8 @@ impl JsonSchema for CircuitBreakerSettings {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Mapping::json_schema(generator)
+        let (count, mapping) = (generator.subschema_for::<NonZeroU32>(), Mapping::json_schema(generator));
+        json_schema!({ "description": "A number of failures in a row, or a mapping.", "anyOf": [count, mapping] })
     }
 }
 

@@ -130,7 +130,8 @@ fn what_is_wrong_is_said_with_its_place() {
         (json!({ "failure": { "http": ["fatal"] } }), "`fatal` is not an HTTP status"),
         (json!({ "failure": { "grpc": ["unavailible"] } }), "`unavailible` is not a gRPC code"),
         (json!({ "force": "closed" }), "closed"),
-        (json!(5), "5"),
+        (json!(0), "`0` is not a number of failures in a row"),
+        (json!("often"), "`often` is not a number of failures in a row"),
     ] {
         let message = fault(settings.clone());
         assert!(message.contains(expected), "{settings}: {message}");
@@ -149,6 +150,8 @@ fn defaults_are_filled_in_where_settings_are_shown() {
         shown(json!({})),
         json!({ "consecutive_failures": 5, "open_for": "5s", "half_open": half_open, "failure": failure })
     );
+    assert_eq!(shown(json!(7))["consecutive_failures"], json!(7), "the number alone");
+    assert_eq!(shown(Value::Null), shown(json!({})), "the name alone");
     let full = json!({
         "window": { "calls": 100, "failure_rate": "50%", "min_calls": 20 },
         "open_for": "10s",
