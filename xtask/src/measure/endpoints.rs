@@ -61,7 +61,8 @@ impl Origin {
                 thread::sleep(Duration::from_millis(50));
             }
             thread::sleep(if is(Manner::Slow) { USUAL * 10 } else { USUAL });
-            let status = if is(Manner::HalfFails) && count.is_multiple_of(2) { "500 Internal Server Error" } else { "200 OK" };
+            let status =
+                if is(Manner::HalfFails) && count.is_multiple_of(2) { "500 Internal Server Error" } else { "200 OK" };
             write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok")?;
         }
     }
