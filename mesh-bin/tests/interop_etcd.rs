@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -79,7 +79,7 @@ impl Drop for Etcd {
     }
 }
 
-fn spawn(dir: &PathBuf, port: u16, peer: u16) -> Child {
+fn spawn(dir: &Path, port: u16, peer: u16) -> Child {
     let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
     program("etcd")
         .args(["--data-dir".as_ref(), dir.as_os_str()])
