@@ -11,8 +11,8 @@ use std::{
 
 /// An open ticket of a watcher that is known by type. It ends exactly once: told, left with a response, or dropped.
 ///
-/// Layers made by [`GateLayer`](crate::GateLayer) need none of this. It is for services that give out tickets of their own: a balancer
-/// opens one per pick.
+/// Layers made by [`GateLayer`](crate::GateLayer) need none of this. It is for services that give out tickets of their
+/// own: a balancer opens one per pick.
 pub struct Open<W: Watch, C: Record = Context> {
     /// `None` once it has ended or been left with the response.
     watch: Option<Arc<W>>,
