@@ -118,6 +118,7 @@ pub fn read_partly(text: &str, file: &str, env: Environment<'_>) -> (Option<Docu
 ///
 /// # Errors
 /// The first fault, with its position.
+#[cfg(feature = "file")]
 pub(crate) fn read_node(text: &str) -> Result<Node, Invalid> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_BYTES {
