@@ -53,6 +53,7 @@
 //! | [`Spy`] | a gate that remembers how each request ended |
 //! | [`HeldClock`], [`HeldTimer`] | time that goes on when told |
 //! | [`alloc`] | allocations, counted |
+//! | [`instructions`] | user instructions, counted by callgrind |
 //! | [`mod@line`], [`Line`] | a toy protocol that is not HTTP |
 //! | `Http`, `TestBody` (feature `http`) | messages of HTTP, and bodies that are scripted or fed by hand |
 //! | `grpc` (feature `tonic`) | a tonic codec of plain bytes, a service of one function, and calls of it |
@@ -64,6 +65,7 @@ pub mod contract;
 pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
+pub mod instructions;
 pub mod line;
 mod messages;
 pub mod mock;
