@@ -1,7 +1,4 @@
-use crate::{
-    At, Gate, Governed, Head, Name, Open, Reach, Record, Refusal, Rejection, ResultsOnly, Watch, Whole,
-    guards::mark_shadows, run::GateControl,
-};
+use crate::{At, Gate, Name, Open, Reach, Record, Refusal, Rejection, ResultsOnly, Watch, Whole, run::GateControl};
 use pin_project_lite::pin_project;
 use std::{
     fmt,
@@ -133,53 +130,36 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
+    // a stack of layers is one function to the compiler: what passes between them stays in registers
+    #[inline(always)]
     fn call(&mut self, mut request: R) -> Self::Future {
-        let fate = match self.gate.admit(&mut request, &At::unread()) {
-            Ok(None) => Fate::Admitted { open: Open::none() },
-            Ok(Some(ticket)) => {
-                Fate::Admitted { open: Open::new(self.gate.clone(), ticket, self.reach.record(&request)) }
-            }
-            Err(rejection) => self.control.fate(rejection),
+        let open = match self.gate.admit(&mut request, &At::unread()) {
+            Ok(None) => Open::none(),
+            Ok(Some(ticket)) => Open::new(self.gate.clone(), ticket, self.reach.record(&request)),
+            Err(rejection) => match self.control.refuse(rejection) {
+                Ok(()) => Open::shadow(self.control.name()),
+                Err(rejection) => return GatedFuture { state: State::Refused { rejection: Some(rejection) } },
+            },
         };
-        let inner = match fate {
-            Fate::Refused { .. } => None,
-            _ => Some(self.inner.call(request)),
-        };
-        GatedFuture { inner, fate, reach: self.reach.clone(), request: PhantomData }
-    }
-}
-
-/// What the gate said.
-enum Fate<G: Watch, C: Record> {
-    /// Yes; with an open ticket if it wants to hear more.
-    Admitted { open: Open<G, C> },
-    /// No, but the layer is a shadow: the answer will say so.
-    Shadowed { layer: Name },
-    /// No.
-    Refused { rejection: Option<Rejection> },
-}
-
-impl GateControl {
-    #[cold]
-    #[inline(never)]
-    fn fate<G: Watch, C: Record>(&self, rejection: Rejection) -> Fate<G, C> {
-        match self.refuse(rejection) {
-            Ok(()) => Fate::Shadowed { layer: self.name() },
-            Err(rejection) => Fate::Refused { rejection: Some(rejection) },
-        }
+        let reach = self.reach.clone();
+        GatedFuture { state: State::Called { inner: self.inner.call(request), open, reach, request: PhantomData } }
     }
 }
 
 pin_project! {
     /// The response future of [`Gated`]. Dropping it ends the ticket.
     pub struct GatedFuture<F, R, G: Watch, M, C: Record> {
-        // `None` where the call was refused. Dropped before the ticket: ends are told inside out
         #[pin]
-        inner: Option<F>,
-        fate: Fate<G, C>,
-        reach: M,
-        request: PhantomData<fn(R)>,
+        state: State<F, R, G, M, C>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, R, G: Watch, M, C: Record> {
+        // dropped in this order: ends are told inside out
+        Called { #[pin] inner: F, open: Open<G, C>, reach: M, request: PhantomData<fn(R)> },
+        Refused { rejection: Option<Rejection> },
     }
 }
 
@@ -194,59 +174,11 @@ where
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else {
-            let refused = match this.fate {
-                Fate::Refused { rejection } => rejection.take(),
-                _ => None,
-            };
-            return Poll::Ready(Err(refused.expect("not polled after completion").into()));
-        };
-        // told in place: wrapping the result anew would copy the response
-        let mut poll = this.fate.ends_if_it_panics(|| inner.poll(cx));
-        if let Poll::Ready(result) = &mut poll {
-            match this.fate {
-                Fate::Admitted { open } if !open.is_open() => {}
-                Fate::Admitted { open } => match result {
-                    Ok(response) => this.reach.respond(open, response),
-                    Err(error) => open.end_error(error),
-                },
-                Fate::Shadowed { layer } => mark::<R, Res, E>(this.reach, result, *layer),
-                Fate::Refused { .. } => {}
+        match self.project().state.project() {
+            StateProj::Called { inner, open, reach, .. } => open.poll::<R, _, _, _, _>(inner, reach, cx),
+            StateProj::Refused { rejection } => {
+                Poll::Ready(Err(rejection.take().expect("not polled after completion").into()))
             }
         }
-        poll
-    }
-}
-
-impl<G: Watch, C: Record> Fate<G, C> {
-    /// Runs `poll`; if it panics, the ticket ends there: whoever catches the panic may drop the rest much later, when
-    /// nothing tells a panic from a cancelled call.
-    #[inline]
-    fn ends_if_it_panics<A>(&mut self, poll: impl FnOnce() -> A) -> A {
-        struct Unwinding<'a, W: Watch, C: Record>(&'a mut Fate<W, C>);
-        impl<W: Watch, C: Record> Drop for Unwinding<'_, W, C> {
-            fn drop(&mut self) {
-                if let Fate::Admitted { open } = self.0 {
-                    open.abandon();
-                }
-            }
-        }
-        let unwinding = Unwinding(self);
-        let result = poll();
-        std::mem::forget(unwinding);
-        result
-    }
-}
-
-/// Says in the head of an answer or a refusal that this layer would have refused.
-#[cold]
-fn mark<R, Res, E: Refusal>(reach: &impl Reach<R, Res>, result: &mut Result<Res, E>, layer: Name) {
-    let head = match result {
-        Ok(response) => reach.governed(response).map(Governed::head),
-        Err(error) => error.rejection_mut().map(|rejection| rejection as &mut dyn Head),
-    };
-    if let Some(head) = head {
-        mark_shadows(head, &[layer]);
     }
 }

@@ -74,7 +74,7 @@ fn report_panic(layer: Name) {
 
 /// Runs `poll`; if it panics, what is open ends there: whoever catches the panic may drop the rest much later, when
 /// nothing tells a panic from a cancelled call.
-#[inline]
+#[inline(always)]
 pub(crate) fn ends_if_it_panics<T: Default, A>(open: &mut T, poll: impl FnOnce() -> A) -> A {
     struct Unwinding<'a, T: Default>(&'a mut T);
     impl<T: Default> Drop for Unwinding<'_, T> {

@@ -22,7 +22,7 @@ pub trait Reach<R, Res>: Clone {
     where
         Res: 'a;
     /// Tells a response: the head to those who hear it. A ticket that stays open is left with the response.
-    fn respond<W: Watch, C: Record>(&self, open: &mut Open<W, C>, response: &mut Res);
+    fn respond<W: Watch, C: Record>(&self, open: Open<W, C>, response: &mut Res);
 }
 
 /// To the end of the body: needs a request with a context and a response that is [`Governed`].
@@ -85,8 +85,8 @@ impl<R: RequestView, Res: Governed> Reach<R, Res> for Whole {
         Some(response)
     }
 
-    #[inline]
-    fn respond<W: Watch, C: Record>(&self, open: &mut Open<W, C>, response: &mut Res) {
+    #[inline(always)]
+    fn respond<W: Watch, C: Record>(&self, open: Open<W, C>, response: &mut Res) {
         open.respond(response);
     }
 }
@@ -117,8 +117,8 @@ impl<R, Res> Reach<R, Res> for ResultsOnly {
         None
     }
 
-    #[inline]
-    fn respond<W: Watch, C: Record>(&self, open: &mut Open<W, C>, _: &mut Res) {
+    #[inline(always)]
+    fn respond<W: Watch, C: Record>(&self, open: Open<W, C>, _: &mut Res) {
         open.end(Verdict::without_answer(Outcome::Success, Side::Upstream));
     }
 }
@@ -149,8 +149,8 @@ impl<R, Res, F: Fn(&Res) -> Outcome + Clone> Reach<R, Res> for F {
         None
     }
 
-    #[inline]
-    fn respond<W: Watch, C: Record>(&self, open: &mut Open<W, C>, response: &mut Res) {
+    #[inline(always)]
+    fn respond<W: Watch, C: Record>(&self, open: Open<W, C>, response: &mut Res) {
         open.end(Verdict::without_answer(self(response), Side::Upstream));
     }
 }

@@ -44,6 +44,8 @@ impl GateControl {
     }
 
     /// What becomes of a refusal: `Ok` if it is only counted.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn refuse(&self, mut rejection: Rejection) -> Result<(), Rejection> {
         rejection.stamp(self.name);
         if self.is_shadow() {

@@ -87,7 +87,7 @@ fn an_endpoint_counts_what_is_in_flight() {
     let endpoint = endpoint();
     at_once(4, |number| {
         for turn in 0..500 {
-            let mut open = Open::new(endpoint.clone(), endpoint.pick(), Context::none());
+            let open = Open::new(endpoint.clone(), endpoint.pick(), Context::none());
             assert!(endpoint.in_flight() > 0);
             match (number + turn) % 4 {
                 0 => open.end(Verdict::without_answer(Outcome::Failure, Side::Upstream)),

@@ -261,8 +261,8 @@ impl<S: Clone, M: Clone> Balance<S, M> {
                     let open = open(picked, record);
                     return BalanceFuture::called(service.call(request), open, self.reach.clone());
                 }
-                Poll::Ready(Err(mut error)) => {
-                    open(picked, record).end_error(&mut error);
+                Poll::Ready(Err(error)) => {
+                    let error = open(picked, record).end_error(error);
                     // that instance is of no use any more
                     self.services.discard(picked.seat, originals);
                     return BalanceFuture::failed(error);

@@ -157,10 +157,7 @@ where
                 let present = waiting.as_mut().expect(OVER);
                 match ready!(present.service.poll_ready(cx)) {
                     Ok(()) => Poll::Ready(Ok(waiting.take().expect(OVER).call())),
-                    Err(mut error) => {
-                        present.open.end_error(&mut error);
-                        Poll::Ready(Err(error))
-                    }
+                    Err(error) => Poll::Ready(Err(std::mem::take(&mut present.open).end_error(error))),
                 }
             }
             Aside::Unresolved(unresolved) => unresolved.as_mut().poll_resolved(cx).map(Ok),

@@ -190,7 +190,8 @@ where
                 return polls;
             }
             let Ok(poll) = catch_unwind(AssertUnwindSafe(|| poll_once(future.as_mut()))) else {
-                assert!(matches!(way, Way::PanicInCall | Way::PanicInPoll), "{way:?}: the layer panicked");
+                let due = matches!(way, Way::PanicInCall | Way::PanicInPoll | Way::PanicAtEnd);
+                assert!(due, "{way:?}: the layer panicked");
                 return polls;
             };
             match poll {
