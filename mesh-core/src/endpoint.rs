@@ -168,6 +168,7 @@ impl Health {
     }
 
     #[cold]
+    #[inline(never)]
     fn is_over(&self, flags: u32) -> bool {
         let now = time::now().as_nanos();
         HealthFlag::ALL.into_iter().all(|flag| flags & flag as u32 == 0 || self.end(flag).load(Relaxed) <= now)

@@ -160,7 +160,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         self.refresh();
         self.dispatch(request)
@@ -170,6 +170,7 @@ where
 impl<S: Clone, M: Clone> Balance<S, M> {
     /// Nothing can be picked.
     #[cold]
+    #[inline(never)]
     fn without_endpoint<R>(&self, request: R) -> BalanceFuture<S, R, M>
     where
         S: Service<R>,
@@ -200,13 +201,14 @@ impl<S: Clone, M: Clone> Balance<S, M> {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_up(&mut self) {
         self.table = self.family.shared.current.table.get();
         self.services.sweep(&self.table, &self.family.originals);
     }
 
     /// Picks an endpoint and calls its service, if that is ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn dispatch<R>(&mut self, request: R) -> BalanceFuture<S, R, M>
     where
         S: Service<R>,
@@ -236,6 +238,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
     /// The service that was picked is not there yet, or not ready: others are asked, and if none of them is ready the
     /// call waits.
     #[cold]
+    #[inline(never)]
     fn dispatch_slowly<R>(
         &mut self,
         first: Arc<Seat>,

@@ -153,6 +153,7 @@ impl Seat {
 
 /// In a function of its own: the clock is read only where something has failed.
 #[cold]
+#[inline(never)]
 fn failures_of_late(word: u64) -> u32 {
     faults::count(word, stamp(time::now()))
 }

@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// Picks an endpoint that is eligible: one that is not to be avoided while there is such a one, else any.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick(
         &self,
         mut draw: impl FnMut(Draw) -> u64,
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// The one of two that costs less, the first if they cost the same.
-    #[inline]
+    #[inline(always)]
     fn better(
         &self,
         pairs: &Pairs,
@@ -134,6 +134,7 @@ impl Table {
 
     /// The same where not all endpoints fit: of the first two that do.
     #[cold]
+    #[inline(never)]
     fn better_of_some(
         &self,
         (mut one, mut other): (usize, usize),
@@ -159,6 +160,7 @@ impl Table {
 
     /// As the policy chooses, from the second draw on.
     #[cold]
+    #[inline(never)]
     fn find(
         &self,
         single: &Single,
@@ -188,6 +190,7 @@ impl Table {
 
     /// Looks at what is known of endpoints: at all, or at as many as there is room for.
     #[cold]
+    #[inline(never)]
     fn refresh(&self, now: Nanos, baseline: &Baseline) {
         baseline.refresh(now, |values| {
             let mut count = 0;
