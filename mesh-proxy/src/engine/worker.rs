@@ -1,6 +1,9 @@
 //! A worker: one thread, one single-threaded runtime, its own listening sockets and connection pools.
 
-use super::config::{ListenerConfig, ListenerService};
+use super::{
+    clock::TurnClock,
+    config::{ListenerConfig, ListenerService},
+};
 use arc_swap::ArcSwap;
 use mesh_codec_http::{
     server::{Ended, Server},
@@ -8,7 +11,7 @@ use mesh_codec_http::{
 };
 use mesh_core::{Name, Peer, pipeline, time};
 use mesh_net::{Accepted, Acceptor, Watch};
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
 
 /// How often a worker looks for idle connections that have expired and stages that are gone.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -23,8 +26,10 @@ pub(super) struct WorkerListener {
 
 /// Starts a worker. It ends when `drain` has been signalled and its connections are gone or out of time.
 pub(super) fn spawn(index: usize, listeners: Vec<WorkerListener>, drain: Watch) -> io::Result<thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().on_thread_unpark(TurnClock::begin_turn).build()?;
     thread::Builder::new().name(format!("mesh-worker-{index}")).spawn(move || {
+        time::set_clock(Some(Rc::new(TurnClock)));
         runtime.block_on(work(listeners, drain));
         // what did not end in time is dropped here, tickets and all
         drop(runtime);
