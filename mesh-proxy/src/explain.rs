@@ -31,10 +31,10 @@ pub fn explain(plan: &Plan) -> String {
         None => text.push_str("admin: off\n"),
     }
     for (listener, planned) in spec.listeners.iter().zip(&plan.listeners) {
-        let (protocol, forwarded, request_id) =
-            (word(&listener.protocol), word(&listener.forwarded), word(&listener.request_id));
+        let (protocol, forwarded) = (word(&listener.protocol), word(&listener.forwarded));
+        let (request_id, drain) = (word(&listener.request_id), word(&listener.drain));
         let mut node = Tree::new(format!(
-            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id})",
+            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, drain: {drain})",
             listener.name, listener.bind.value
         ));
         node.pipeline(&planned.pipeline);

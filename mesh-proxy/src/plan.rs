@@ -3,7 +3,7 @@
 
 use crate::{
     layers::Layers,
-    read::{Diagnostic, Document, sort},
+    read::{Diagnostic, Document, Environment, read_file, sort},
     spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
@@ -15,7 +15,9 @@ use mesh_core::{
 use mesh_discovery::{CheckedRegistrar, CheckedSource};
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
+    path::Path,
 };
 
 /// A good spec with its checked pipelines.
@@ -26,7 +28,21 @@ pub struct Plan {
     pub(crate) clusters: Vec<PlannedCluster>,
     pub(crate) registrations: Vec<CheckedRegistrar>,
     pub(crate) root: Node,
+    /// Of the text that it was read from.
+    pub(crate) fingerprint: Fingerprint,
     warnings: Vec<Diagnostic>,
+}
+
+/// Tells texts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +69,36 @@ pub(crate) struct PlannedCluster {
 }
 
 impl Plan {
+    /// Reads a file and checks it. Nothing is made, nothing that runs is touched.
+    ///
+    /// # Errors
+    /// Every fault there is, those of the reading and those of the meaning in one go, in the order of the file.
+    pub fn load(file: &Path, layers: &Layers, environment: Environment<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let (document, faults) = read_file(file, environment);
+        Self::finish(document, faults, layers)
+    }
+
+    /// As [`Plan::load`], of what has been read already, with the faults of the reading.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn finish(
+        document: Option<Document>,
+        mut faults: Vec<Diagnostic>,
+        layers: &Layers,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let plan = document.and_then(|document| {
+            let (plan, found) = Self::check_partly(&document, layers);
+            faults.extend(found);
+            plan
+        });
+        sort(&mut faults);
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => Err(faults),
+        }
+    }
+
     /// Checks a document. Nothing is made, nothing that runs is touched.
     ///
     /// # Errors
@@ -82,7 +128,8 @@ impl Plan {
             checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
         let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
-        let plan = Self { spec, listeners, clusters, registrations, root: document.root.clone(), warnings };
+        let (root, fingerprint) = (document.root.clone(), Fingerprint::of(&document.text));
+        let plan = Self { spec, listeners, clusters, registrations, root, fingerprint, warnings };
         (faults.is_empty().then_some(plan), faults)
     }
 

@@ -86,6 +86,8 @@ pub struct Mesh {
     child: Child,
     output: Arc<Mutex<String>>,
     readers: Vec<thread::JoinHandle<()>>,
+    /// The file of its spec.
+    pub file: PathBuf,
     /// The port of its admin listener.
     pub admin: u16,
 }
@@ -99,7 +101,13 @@ impl Mesh {
 
     /// Runs a spec whose admin listener has this port, and waits until it is ready.
     pub fn start_whole(spec: &str, admin: u16) -> Mesh {
-        let mut mesh = Mesh::spawn(spec, admin);
+        Mesh::start_file(write_file("mesh.yaml", spec), admin)
+    }
+
+    /// Runs the spec in a file, whose admin listener has this port, and waits until it is ready.
+    pub fn start_file(file: PathBuf, admin: u16) -> Mesh {
+        let spec = fs::read_to_string(&file).expect("a spec");
+        let mut mesh = Mesh::spawn(file, admin);
         let start = Instant::now();
         while mesh.ready() != Some(200) {
             if let Some(status) = mesh.child.try_wait().expect("the state of the program") {
@@ -111,11 +119,10 @@ impl Mesh {
         mesh
     }
 
-    fn spawn(spec: &str, admin: u16) -> Mesh {
-        let path = write_file("mesh.yaml", spec);
+    fn spawn(file: PathBuf, admin: u16) -> Mesh {
         let mut child = Command::new(PROGRAM)
             .args(["run", "--config"])
-            .arg(path)
+            .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -125,7 +132,7 @@ impl Mesh {
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let readers = vec![collect(stdout, output.clone()), collect(stderr, output.clone())];
-        Mesh { child, output, readers, admin }
+        Mesh { child, output, readers, file, admin }
     }
 
     /// What the program has printed so far.
@@ -161,7 +168,12 @@ impl Mesh {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal, as `-HUP`.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "kill: {status}");
     }
 

@@ -1,5 +1,6 @@
 //! A cluster: its pipeline, its balancer, and for each endpoint a pipeline and the connections.
 
+use super::endpoint_stages::EndpointStages;
 use crate::{
     plan::PlannedCluster,
     spec::{ClusterSpec, UpstreamProtocol},
@@ -9,19 +10,16 @@ use mesh_codec_http::{
     upstream::{self, Upstream, UpstreamOptions},
 };
 use mesh_core::{
-    Endpoint, EndpointId, EndpointSet, Endpoints, Name, Nanos, Subscription,
-    pipeline::{CheckedPipeline, Site, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
-    time,
+    Endpoint, Endpoints, Name, Subscription, Target,
+    pipeline::{Fate, LayerReport, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
 };
 use mesh_discovery::{CheckedSource, Discovery as _};
 use mesh_lb::BalanceLayer;
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::sync::oneshot;
 use tower_layer::Layer as _;
@@ -50,14 +48,23 @@ struct Source {
 }
 
 impl Source {
-    /// Begins to look, on the control thread.
-    fn begin(checked: Option<CheckedSource>, spawn: &dyn Spawn) -> Self {
+    /// Begins to look, on the control thread. In place of another source it begins with the endpoints of that one.
+    fn begin(checked: Option<CheckedSource>, before: Option<&Source>, spawn: &dyn Spawn) -> Self {
+        let before = before.map(|before| &before.endpoints);
+        let fixed = |targets: &[Target]| match before {
+            Some(before) => Endpoints::fixed_after(targets.iter().cloned(), before),
+            None => Endpoints::fixed(targets.iter().cloned()),
+        };
         let (endpoints, search) = match &checked {
-            None => (Endpoints::fixed([]), None),
+            None => (fixed(&[]), None),
             Some(source) => match source.fixed_targets() {
-                Some(targets) => (Endpoints::fixed(targets.iter().cloned()), None),
+                Some(targets) => (fixed(targets), None),
                 None => {
-                    let (endpoints, driver) = Endpoints::new(source.discovery().updates());
+                    let updates = source.discovery().updates();
+                    let (endpoints, driver) = match before {
+                        Some(before) => Endpoints::new_after(updates, before),
+                        None => Endpoints::new(updates),
+                    };
                     let (search, ended) = oneshot::channel::<()>();
                     spawn.spawn(Box::pin(async move {
                         tokio::select! {
@@ -74,9 +81,9 @@ impl Source {
 }
 
 impl Cluster {
-    /// Makes a cluster of its spec. What the one of this name `before` had is taken over: its endpoints, if they come
-    /// from the same place, with the state of their layers. The state of its own layers comes from `previous` and is
-    /// noted in `next`.
+    /// Makes a cluster of its spec. What the one of this name `before` had is taken over: its endpoints, those at the same
+    /// addresses where they come from elsewhere now, with the state of their layers. The state of its own layers comes
+    /// from `previous` and is noted in `next`.
     pub(super) fn make(
         spec: &ClusterSpec,
         planned: &PlannedCluster,
@@ -86,20 +93,25 @@ impl Cluster {
         spawn: &dyn Spawn,
     ) -> Self {
         let name = Name::intern(&spec.name);
-        let before = before.filter(|before| before.source.checked == planned.discovery);
-        let source = match before {
-            Some(before) => before.source.clone(),
-            None => Arc::new(Source::begin(planned.discovery.clone(), spawn)),
+        let source = match before.map(|before| &before.source) {
+            Some(source) if source.checked == planned.discovery => source.clone(),
+            before => Arc::new(Source::begin(planned.discovery.clone(), before.map(|before| &**before), spawn)),
         };
         let endpoints = &source.endpoints;
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
         let options = upstream_options(spec, name);
+        let inherited = before.and_then(|before| before.endpoint_stages.as_ref());
         let endpoint_stages = (!planned.endpoint_pipeline.is_empty()).then(|| {
-            let inherited = before.and_then(|before| before.endpoint_stages.as_ref()).map(|stages| stages.states());
-            Arc::new(EndpointStages::new(planned, options.clone(), inherited.unwrap_or_default()))
+            let inherited = inherited.map(|stages| stages.hand_over()).unwrap_or_default();
+            Arc::new(EndpointStages::new(planned, options.clone(), inherited))
         });
         // made where the set is driven, before a worker sees the endpoint
         let observes = endpoint_stages.clone().map(|stages| endpoints.subscribe(move |set| stages.observe(set)));
+        match (&endpoint_stages, inherited) {
+            (Some(stages), _) => next.add_to_report(stages.report()),
+            (None, Some(gone)) => next.add_to_report(gone.layers(Fate::Removed)),
+            (None, None) => {}
+        }
         let stage = {
             // one layer for all workers: the table of the endpoints is built once for each change
             let balance = BalanceLayer::new(endpoints.clone(), spec.load_balancer);
@@ -132,6 +144,17 @@ impl Cluster {
         &self.load_balancer
     }
 
+    /// What a report says of the layers of its endpoints where all have one fate.
+    pub(super) fn endpoint_layers(&self, fate: Fate) -> Vec<LayerReport> {
+        self.endpoint_stages.as_ref().map(|stages| stages.layers(fate)).unwrap_or_default()
+    }
+
+    /// The states of its endpoints' layers, to be dropped after all that uses them.
+    pub(super) fn endpoint_states(&self) -> impl Iterator<Item = Arc<States<Http>>> {
+        let stages = self.endpoint_stages.as_ref();
+        stages.map(|stages| stages.hand_over()).unwrap_or_default().into_values().map(|inherited| inherited.states)
+    }
+
     /// Where requests enter it.
     pub(super) fn stage(&self) -> StageRef<Http> {
         self.stage.stage()
@@ -149,72 +172,6 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name) -> UpstreamOptions {
         idle: spec.connect.idle,
         cluster,
         ..UpstreamOptions::default()
-    }
-}
-
-/// How long the pipeline of an endpoint is kept after the endpoint left its set.
-const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// The pipelines of a cluster's endpoints. Their state belongs to cluster and endpoint: made when the endpoint enters,
-/// kept for a while after it left, and taken over by the cluster of this name in the next configuration.
-struct EndpointStages {
-    pipeline: CheckedPipeline<Http>,
-    site: Site<Http>,
-    options: UpstreamOptions,
-    inherited: HashMap<EndpointId, Arc<States<Http>>>,
-    made: Mutex<HashMap<EndpointId, Made>>,
-}
-
-struct Made {
-    stage: StageHandle<Http>,
-    states: Arc<States<Http>>,
-    left: Option<Nanos>,
-}
-
-impl EndpointStages {
-    fn new(
-        planned: &PlannedCluster,
-        options: UpstreamOptions,
-        inherited: HashMap<EndpointId, Arc<States<Http>>>,
-    ) -> Self {
-        let (pipeline, site) = (planned.endpoint_pipeline.clone(), planned.endpoint_site.clone());
-        Self { pipeline, site, options, inherited, made: Mutex::default() }
-    }
-
-    fn observe(&self, set: &EndpointSet) {
-        let now = time::now();
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.values_mut().for_each(|made| _ = made.left.get_or_insert(now));
-        for endpoint in set.endpoints() {
-            made.entry(endpoint.id()).or_insert_with(|| self.make(endpoint)).left = None;
-        }
-        made.retain(|_, made| made.left.is_none_or(|left| now.since(left) < REMEMBERED));
-    }
-
-    fn stage(&self, endpoint: &Arc<Endpoint>) -> StageRef<Http> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.entry(endpoint.id()).or_insert_with(|| self.make(endpoint)).stage.stage()
-    }
-
-    fn make(&self, endpoint: &Arc<Endpoint>) -> Made {
-        let site = self.site.clone().with_endpoint(endpoint.clone());
-        let (nothing, mut states) = (States::new(), States::new());
-        let previous = self.inherited.get(&endpoint.id()).map_or(&nothing, |states| states);
-        let pipeline = self.pipeline.make(&site, previous, &mut states);
-        let upstream = Upstream::new(endpoint, self.options.clone());
-        let stage = StageHandle::new(move || pipeline.apply(Stage::new(upstream.clone())));
-        Made { stage, states: Arc::new(states), left: None }
-    }
-
-    fn states(&self) -> HashMap<EndpointId, Arc<States<Http>>> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter().map(|(id, made)| (*id, made.states.clone())).collect()
-    }
-}
-
-impl std::fmt::Debug for EndpointStages {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EndpointStages").field("pipeline", &self.pipeline).finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,17 @@
-//! A worker: one thread, one single-threaded runtime, its own listening sockets and connection pools.
+//! The workers: each is one thread with one single-threaded runtime, its own listening sockets and connection pools.
 
-use super::config::{ListenerConfig, ListenerService};
-use arc_swap::ArcSwap;
-use mesh_codec_http::{
-    server::{Ended, Server},
-    upstream,
-};
+use super::newest::{self, Current, ListenerService, Slot};
+use mesh_codec_http::{server::Ended, upstream};
 use mesh_core::{Name, Peer, pipeline, time};
-use mesh_net::{Accepted, Acceptor, Watch};
-use std::{io, sync::Arc, thread, time::Duration};
+use mesh_net::{Accepted, Acceptor, Guard, Listeners};
+use std::{
+    io,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
 
 /// How often a worker looks for idle connections that have expired and stages that are gone.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -17,37 +20,104 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct WorkerListener {
     pub(super) name: Name,
     pub(super) socket: std::net::TcpListener,
-    pub(super) config: Arc<ArcSwap<ListenerConfig>>,
-    pub(super) server: Server,
+    pub(super) current: Arc<Current>,
+    /// Of the drain that ends the accepting; it waits for the worker to have begun.
+    pub(super) guard: Guard,
 }
 
-/// Starts a worker. It ends when `drain` has been signalled and its connections are gone or out of time.
-pub(super) fn spawn(index: usize, listeners: Vec<WorkerListener>, drain: Watch) -> io::Result<thread::JoinHandle<()>> {
+enum Command {
+    /// Accepts connections.
+    Listen(WorkerListener),
+    /// Lets go of what a reload has replaced, and says when that is done.
+    Tidy(oneshot::Sender<()>),
+}
+
+/// All workers.
+pub(super) struct Workers {
+    count: NonZeroUsize,
+    /// Empty when they have been told to end.
+    running: Mutex<Vec<Worker>>,
+}
+
+struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts so many.
+    pub(super) fn start(count: NonZeroUsize) -> io::Result<Self> {
+        let running = (0..count.get()).map(spawn).collect::<io::Result<_>>()?;
+        Ok(Self { count, running: Mutex::new(running) })
+    }
+
+    pub(super) fn count(&self) -> NonZeroUsize {
+        self.count
+    }
+
+    /// Gives each of them a socket.
+    pub(super) fn listen(&self, sockets: Listeners, listener: impl Fn(std::net::TcpListener) -> WorkerListener) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for (worker, socket) in running.iter().zip(sockets) {
+            let _ = worker.commands.send(Command::Listen(listener(socket)));
+        }
+    }
+
+    /// Has them let go of what a reload has replaced; ready when all have.
+    pub(super) async fn tidy(&self) {
+        let done: Vec<_> = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let ask = |worker: &Worker| {
+                let (done, told) = oneshot::channel();
+                let _ = worker.commands.send(Command::Tidy(done));
+                told
+            };
+            running.iter().map(ask).collect()
+        };
+        for done in done {
+            // a worker that has ended holds nothing
+            let _ = done.await;
+        }
+    }
+
+    /// Ends them; what they still serve is dropped, tickets and all.
+    pub(super) async fn end(&self) {
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads: Vec<_> = running.into_iter().map(|worker| worker.thread).collect();
+        let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = ended.await;
+    }
+}
+
+fn spawn(index: usize) -> io::Result<Worker> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("mesh-worker-{index}")).spawn(move || {
-        runtime.block_on(work(listeners, drain));
-        // what did not end in time is dropped here, tickets and all
+    let (commands, to_do) = mpsc::unbounded_channel();
+    let thread = thread::Builder::new().name(format!("mesh-worker-{index}")).spawn(move || {
+        runtime.block_on(work(to_do));
         drop(runtime);
-    })
+    })?;
+    Ok(Worker { commands, thread })
 }
 
-async fn work(listeners: Vec<WorkerListener>, drain: Watch) {
-    let sweeper = tokio::spawn(sweep());
-    for listener in listeners {
-        let drain = drain.clone();
-        tokio::spawn(async move {
-            let name = listener.name;
-            if let Err(error) = accept(listener, &drain).await {
-                tracing::error!(listener = name.as_str(), %error, "the listener has stopped");
+/// Until nobody can give a command any more.
+async fn work(mut commands: mpsc::UnboundedReceiver<Command>) {
+    tokio::spawn(sweep());
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen(listener) => {
+                tokio::spawn(async move {
+                    let name = listener.name;
+                    if let Err(error) = accept(listener).await {
+                        tracing::error!(listener = name.as_str(), %error, "the listener has stopped");
+                    }
+                });
             }
-        });
+            Command::Tidy(done) => {
+                tidy();
+                let _ = done.send(());
+            }
+        }
     }
-    drain.signaled().await;
-    let left = drain.finished().await;
-    if left > 0 {
-        tracing::warn!(left, "connections were cut off at the end of the shutdown's timeout");
-    }
-    sweeper.abort();
 }
 
 async fn sweep() {
@@ -56,18 +126,31 @@ async fn sweep() {
     loop {
         ticks.tick().await;
         upstream::sweep(time::now());
-        pipeline::sweep();
+        tidy();
     }
 }
 
-async fn accept(listener: WorkerListener, drain: &Watch) -> io::Result<()> {
-    let mut acceptor = Acceptor::new(listener.socket, drain)?;
-    let service = ListenerService::new(listener.config);
+fn tidy() {
+    newest::refresh();
+    pipeline::sweep();
+}
+
+async fn accept(listener: WorkerListener) -> io::Result<()> {
+    let WorkerListener { socket, current, guard, .. } = listener;
+    let mut acceptor = Acceptor::new(socket, &guard)?;
+    // the acceptor has one of its own
+    drop(guard);
+    let slot = Slot::new(current.clone());
     while let Some(Accepted { stream, info, guard }) = acceptor.accept().await? {
+        let serving = current.serving();
+        // the connection ends when those that are served like it do
+        let until_the_end = serving.drain.watch().guard();
+        drop(guard);
         let peer = Arc::new(Peer { address: Some(info.peer), ..Peer::UNKNOWN });
-        let serving = listener.server.serve(stream, peer, service.clone(), (*guard).clone());
+        let service = ListenerService::new(slot.clone());
+        let serving = serving.server.serve(stream, peer, service, (*until_the_end).clone());
         tokio::spawn(async move {
-            let _until_the_end = guard;
+            let _until_the_end = until_the_end;
             match serving.await {
                 Ok(Ended::Closed) => {}
                 Ok(Ended::Reset(stream)) => {

@@ -21,6 +21,8 @@ pub struct ListenerSpec {
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
+    /// When it ends among the others. Default `normal`.
+    pub drain: DrainOrder,
     /// The layers before the router.
     pub pipeline: Vec<LayerSpec>,
     /// The routes; the first that matches wins.
@@ -64,6 +66,18 @@ pub enum RequestId {
     Off,
 }
 
+/// `drain`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainOrder {
+    /// At once.
+    #[default]
+    Normal,
+    /// When the connections of all listeners that are `normal` have ended, such as those by which an application
+    /// reaches others: it may need them to answer what has come in.
+    Last,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -71,6 +85,7 @@ struct Settings {
     protocol: Option<Node>,
     forwarded: Option<Node>,
     request_id: Option<Node>,
+    drain: Option<Node>,
     pipeline: Option<Node>,
     routes: Option<Node>,
 }
@@ -95,14 +110,16 @@ impl ListenerSpec {
         let bind = read_bind(&settings.bind).map_err(|invalid| invalid.at(&settings.bind));
         let bind = faults.take(bind, &format!("{path}.bind"));
         let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
-        let (protocol, forwarded, request_id) = (
+        let (protocol, forwarded, request_id, drain) = (
             of(settings.protocol, "protocol"),
             of(settings.forwarded, "forwarded"),
             of(settings.request_id, "request_id"),
+            of(settings.drain, "drain"),
         );
         let protocol = read_or_default(&protocol, faults);
         let forwarded = read_or_default(&forwarded, faults);
         let request_id = read_or_default(&request_id, faults);
+        let drain = read_or_default(&drain, faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
         let Some(bind) = bind else {
@@ -117,6 +134,7 @@ impl ListenerSpec {
             protocol,
             forwarded,
             request_id,
+            drain,
             pipeline,
             routes,
         })

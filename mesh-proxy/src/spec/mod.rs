@@ -7,7 +7,7 @@ mod registration;
 mod route;
 
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
-pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
 pub use registration::RegistrationSpec;
 pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
 
