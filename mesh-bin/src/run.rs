@@ -4,7 +4,7 @@ use mesh_proxy::{
     Engine, Layers, Plan, Reloader,
     admin::{Admin, Metrics},
 };
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -32,13 +32,9 @@ async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Erro
     let mut hangup = signal(SignalKind::hangup())?;
     let metrics = Metrics::install()?;
     tokio::spawn(metrics.clone().upkeep());
-    let admin = match plan.spec().admin {
+    let admin = match &plan.spec().admin {
         None => None,
-        Some(admin) => {
-            let address = admin.bind.value;
-            let bound = Admin::bind(address).await;
-            Some(bound.map_err(|error| format!("the admin listener cannot listen on {address}: {error}"))?)
-        }
+        Some(admin) => Some(Admin::bind(&admin.bind).map_err(|error| format!("the admin listener: {error}"))?),
     };
     let engine = Engine::start(plan)?;
     for (name, address) in engine.listeners() {
@@ -49,7 +45,7 @@ async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Erro
     if let Some(reloader) = reloader.clone() {
         tokio::spawn(reloader.follow_file());
     }
-    let admin_address = admin.as_ref().map(Admin::address);
+    let admin_address = admin.as_ref().map(|admin| admin.address().to_string());
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin listening");
         tokio::spawn(admin.serve(engine.clone(), metrics, reloader.clone()));
@@ -78,7 +74,7 @@ async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Erro
     Ok(())
 }
 
-fn banner(engine: &Engine, admin: Option<SocketAddr>) -> String {
+fn banner(engine: &Engine, admin: Option<String>) -> String {
     let web = engine.listeners().find(|(name, _)| name == "web").map(|(_, address)| address);
     let (Some(web), Some(admin)) = (web, admin) else { return String::new() };
     format!(

@@ -68,7 +68,7 @@ async fn a_reload_reaches_old_connections_and_keeps_state() {
     let layers = Layers::stock();
     let engine = Engine::start(plan(&spec("[ rate_limit: { rate: 1/d, burst: 3 } ]", "one"), &layers).expect("good"))
         .expect("started");
-    let address = engine.listeners().next().expect("one").1;
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
     let mut client = Client::open(address);
     let client = on_a_thread(move || {
         assert_eq!(client.get("/"), (200, "one".into()));
@@ -149,7 +149,7 @@ clusters:
     let text = text.replace("PORT", &port.to_string());
     let checked = |text: &str, layers: &Layers| plan(text, layers).expect("good");
     let engine = Engine::start(checked(&text, &layers)).expect("started");
-    let address = engine.listeners().next().expect("two").1;
+    let address = engine.listeners().next().expect("two").1.as_tcp().expect("TCP");
     tokio::task::yield_now().await;
     let mut client = Client::open(address);
     let mut client = on_a_thread(move || {

@@ -49,7 +49,7 @@ impl Running {
     }
 
     fn address(&self, name: &str) -> SocketAddr {
-        self.engine.listeners().find(|listener| listener.0 == name).expect("it is there").1
+        self.engine.listeners().find(|listener| listener.0 == name).expect("it is there").1.as_tcp().expect("TCP")
     }
 
     fn cluster(&self, name: &str) -> ClusterStatus {

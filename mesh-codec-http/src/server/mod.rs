@@ -3,15 +3,14 @@
 //! ```no_run
 //! # use std::{num::NonZeroUsize, sync::Arc};
 //! # use mesh_codec_http::{HttpError, Request, Response, server::{Ended, Options, Server}};
-//! # use mesh_core::{Peer, http::GovernedBody};
+//! # use mesh_core::http::GovernedBody;
 //! # async fn run(mut acceptor: mesh_net::Acceptor) -> std::io::Result<()> {
 //! let server = Server::new(Options::default());
 //! let hello = tower::service_fn(|_: Request| std::future::ready(Ok::<Response, HttpError>(
 //!     http::Response::new(GovernedBody::own("hello\n")),
 //! )));
 //! while let Some(accepted) = acceptor.accept().await? {
-//!     let peer = Peer { address: Some(accepted.info.peer), ..Peer::UNKNOWN };
-//!     let serving = server.serve(accepted.stream, Arc::new(peer), hello, (*accepted.guard).clone());
+//!     let serving = server.serve(accepted.stream, Arc::new(accepted.peer), hello, (*accepted.guard).clone());
 //!     tokio::spawn(async move {
 //!         let _until_the_end = accepted.guard;
 //!         if let Ok(Ended::Reset(stream)) = serving.await {

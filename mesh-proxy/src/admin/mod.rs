@@ -7,14 +7,15 @@ mod reload;
 
 pub use self::metrics::Metrics;
 
-use crate::{Engine, Reloader};
+use crate::{Engine, Reloader, spec::BindSpec};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use mesh_core::Address;
+use mesh_net::{Acceptor, Drain};
+use std::{convert::Infallible, error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
 
 type Response = http::Response<Full<Bytes>>;
 
@@ -24,8 +25,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A bound admin listener. It answers on the runtime that runs [`Admin::serve`], off the data path.
 #[derive(Debug)]
 pub struct Admin {
-    listener: TcpListener,
-    address: SocketAddr,
+    acceptor: Acceptor,
 }
 
 impl Admin {
@@ -36,27 +36,26 @@ impl Admin {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        Ok(Self { address: listener.local_addr()?, listener })
+    pub fn bind(bind: &BindSpec) -> Result<Self, Box<dyn Error>> {
+        let sockets = crate::engine::bind(bind, NonZeroUsize::MIN)?.sockets;
+        let socket = sockets.into_iter().next().ok_or("no socket")?;
+        // it never drains: it answers until the process ends
+        Ok(Self { acceptor: Acceptor::new(socket, &Drain::new().watch())? })
     }
 
     /// The address it really has.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        self.acceptor.address()
     }
 
     /// Answers until it is dropped. `POST /reload` needs a `reloader`.
-    pub async fn serve(self, engine: Engine, metrics: Metrics, reloader: Option<Reloader>) {
-        let shown = Arc::new(Shown { address: self.address, engine, metrics, reloader });
+    pub async fn serve(mut self, engine: Engine, metrics: Metrics, reloader: Option<Reloader>) {
+        let shown = Arc::new(Shown { address: self.address().clone(), engine, metrics, reloader });
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the admin listener could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
+            let stream = match self.acceptor.accept().await {
+                Ok(Some(accepted)) => accepted.stream,
+                Ok(None) => return,
+                Err(error) => return tracing::error!(%error, "the admin listener has stopped"),
             };
             let shown = shown.clone();
             tokio::spawn(async move {
@@ -78,7 +77,7 @@ impl Admin {
 
 /// What it shows and does.
 struct Shown {
-    address: SocketAddr,
+    address: Address,
     engine: Engine,
     metrics: Metrics,
     reloader: Option<Reloader>,
@@ -86,7 +85,7 @@ struct Shown {
 
 impl Shown {
     async fn answer<B>(&self, request: &http::Request<B>) -> Response {
-        if let Err(reason) = guard::check(request.headers(), self.address) {
+        if let Err(reason) = guard::check(request.headers(), &self.address) {
             return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
         }
         let path = request.uri().path();

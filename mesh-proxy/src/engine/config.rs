@@ -2,6 +2,8 @@
 
 use super::{
     cluster::Cluster,
+    connections::{ConnectionLayers, ProcessLimit},
+    relay::RelayListener,
     report::{Changes, ReloadReport},
     route::{Leaf, Reachable, RouterService, Target},
 };
@@ -16,6 +18,7 @@ use mesh_core::{
     pipeline::{Fate, Spawn, Stage, StageHandle, StageRef, States},
     spec::Node,
 };
+use mesh_net::Connection;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -30,15 +33,24 @@ pub(super) struct Config {
     pub(super) clusters: Clusters,
     /// In the order of the plan.
     pub(super) listeners: Vec<Arc<ListenerConfig>>,
-    pub(super) states: Arc<States<Http>>,
+    pub(super) states: Arc<AllStates>,
     /// One for all configurations of an engine.
     reachable: Reachable,
+}
+
+/// The states of layers, by the protocol that they are of.
+#[derive(Debug, Default)]
+pub(super) struct AllStates {
+    pub(super) http: States<Http>,
+    pub(super) tcp: States<Connection>,
 }
 
 /// What a listener does with a request at the moment.
 #[derive(Debug)]
 pub(super) struct ListenerConfig {
     stage: StageHandle<Http>,
+    relay: Option<RelayListener>,
+    pub(super) connection: ConnectionLayers,
     /// The one in the stage.
     pub(super) router: Arc<Router<Target>>,
 }
@@ -46,12 +58,17 @@ pub(super) struct ListenerConfig {
 impl Config {
     /// Makes everything of a plan. Cannot fail. What is written as it was before goes on as it is; the states of
     /// layers that are made anew come from the configuration before.
-    pub(super) fn make(mut plan: Plan, before: Option<&Config>, spawn: &Arc<dyn Spawn>) -> (Self, ReloadReport) {
-        let nothing = States::new();
+    pub(super) fn make(
+        mut plan: Plan,
+        before: Option<&Config>,
+        spawn: &Arc<dyn Spawn>,
+        process: &Arc<ProcessLimit>,
+    ) -> (Self, ReloadReport) {
+        let nothing = AllStates::default();
         let previous = before.map_or(&nothing, |config| &*config.states);
-        let mut states = States::new();
+        let mut states = AllStates::default();
         let reachable = before.map(|before| before.reachable.clone()).unwrap_or_default();
-        plan.settle(|site| site.with_spawn(spawn.clone()).with_clusters(reachable.finder()));
+        plan.settle(spawn, |site| site.with_clusters(reachable.finder()));
         let mut report = ReloadReport::default();
 
         let written = Written::of(before, "clusters");
@@ -60,15 +77,19 @@ impl Config {
         {
             let before = before.and_then(|before| before.clusters.get(&spec.name));
             let cluster = match before {
-                Some(kept) if written.is(&spec.name, node) => {
+                Some(kept) if written.is(&spec.name, node) && kept.usage() == planned.usage => {
                     // takes the states along
-                    planned.pipeline.make(&planned.site, previous, &mut states);
-                    states.add_to_report(planned.endpoint_pipeline.report(&planned.endpoint_site, Fate::Kept));
+                    planned.pipeline.make(&planned.site, &previous.http, &mut states.http);
+                    states.http.add_to_report(planned.endpoint_pipeline.report(&planned.endpoint_site, Fate::Kept));
+                    if let Some(relay) = &planned.relay {
+                        relay.pipeline.make(&relay.site, &previous.tcp, &mut states.tcp);
+                        states.tcp.add_to_report(relay.endpoint_pipeline.report(&relay.endpoint_site, Fate::Kept));
+                    }
                     kept.clone()
                 }
                 _ => {
                     let before = before.map(|before| &**before);
-                    Arc::new(Cluster::make(spec, planned, before, previous, &mut states, &**spawn))
+                    Arc::new(Cluster::make(spec, planned, before, previous, &mut states, &**spawn, process))
                 }
             };
             let same = before.map(|before| Arc::ptr_eq(before, &cluster));
@@ -77,7 +98,7 @@ impl Config {
         }
         for gone in before.iter().flat_map(|before| before.clusters.values()) {
             if !clusters.contains_key(gone.name().as_str()) {
-                states.add_to_report(gone.endpoint_layers(Fate::Removed));
+                states.http.add_to_report(gone.endpoint_layers(Fate::Removed));
                 report.clusters.removed.push(gone.name().as_str().to_owned());
             }
         }
@@ -89,20 +110,27 @@ impl Config {
         for ((spec, planned), node) in all {
             let same = before.and_then(|before| before.listener(&spec.name)).filter(|_| {
                 let leads_on = |name| same_cluster(before, &clusters, name);
-                written.is(&spec.name, node)
-                    && spec.routes.iter().flat_map(|route| route.action.clusters()).all(leads_on)
+                let relay = spec.relay.iter().map(|relay| relay.cluster.as_str());
+                let routes = spec.routes.iter().flat_map(|route| route.action.clusters());
+                written.is(&spec.name, node) && routes.chain(relay).all(leads_on)
             });
             report.listeners.note(&spec.name, written.0.get(spec.name.as_str()).map(|before| *before == node));
             report_routes(&mut report.routes, &spec.name, routes_of(before, &spec.name), named_routes(spec, node));
             listeners.push(match same {
                 Some(kept) => {
                     for route in &planned.routes {
-                        route.pipeline.make(&route.site, previous, &mut states);
+                        route.pipeline.make(&route.site, &previous.http, &mut states.http);
                     }
-                    planned.pipeline.make(&planned.site, previous, &mut states);
+                    planned.pipeline.make(&planned.site, &previous.http, &mut states.http);
+                    if let Some(relay) = &planned.relay {
+                        relay.pipeline.make(&relay.site, &previous.tcp, &mut states.tcp);
+                    }
                     kept.clone()
                 }
-                None => Arc::new(ListenerConfig::make(spec, planned, &clusters, previous, &mut states)),
+                None => {
+                    let before = before.and_then(|before| before.listener(&spec.name)).map(|before| &**before);
+                    Arc::new(ListenerConfig::make(spec, planned, &clusters, before, previous, &mut states))
+                }
             });
         }
         for gone in before.iter().flat_map(|before| &before.plan.spec.listeners) {
@@ -111,8 +139,10 @@ impl Config {
                 report.listeners.removed.push(gone.name.clone());
             }
         }
-        states.report_removed(previous);
-        report.layers = states.report().clone();
+        states.http.report_removed(&previous.http);
+        states.tcp.report_removed(&previous.tcp);
+        report.layers = states.http.report().clone();
+        report.layers.0.extend(states.tcp.report().0.iter().cloned());
         (Self { plan, clusters, listeners, states: Arc::new(states), reachable }, report)
     }
 
@@ -179,9 +209,16 @@ impl ListenerConfig {
         spec: &ListenerSpec,
         planned: &PlannedListener,
         clusters: &Clusters,
-        previous: &States<Http>,
-        next: &mut States<Http>,
+        before: Option<&ListenerConfig>,
+        previous: &AllStates,
+        next: &mut AllStates,
     ) -> Self {
+        let relay = spec.relay.as_ref().zip(planned.relay.as_ref()).and_then(|(spec, planned)| {
+            // a plan names no cluster that is not there
+            let cluster = clusters.get(&spec.cluster.value)?.clone();
+            RelayListener::make(spec, planned, cluster, &previous.tcp, &mut next.tcp)
+        });
+        let (previous, next) = (&previous.http, &mut next.http);
         let routes = spec.routes.iter().zip(&planned.routes).filter_map(|(route, planned)| {
             let leaf = match &route.action {
                 // a plan names no cluster that is not there
@@ -199,7 +236,17 @@ impl ListenerConfig {
         let router = Arc::new(Router::new(routes.collect()));
         let service = RouterService(router.clone());
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
-        Self { stage: StageHandle::new(move || pipeline.apply(Stage::new(service.clone()))), router }
+        Self {
+            stage: StageHandle::new(move || pipeline.apply(Stage::new(service.clone()))),
+            relay,
+            connection: ConnectionLayers::make(spec, before.map(|before| &before.connection)),
+            router,
+        }
+    }
+
+    /// Where its connections are relayed, if they are.
+    pub(super) fn relay(&self) -> Option<&RelayListener> {
+        self.relay.as_ref()
     }
 
     /// Where requests enter.

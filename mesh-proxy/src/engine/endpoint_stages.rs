@@ -1,12 +1,7 @@
 //! The pipelines of a cluster's endpoints.
 
-use crate::plan::PlannedCluster;
-use mesh_codec_http::{
-    Http,
-    upstream::{Upstream, UpstreamOptions},
-};
 use mesh_core::{
-    Endpoint, EndpointId, EndpointSet, Nanos,
+    Endpoint, EndpointId, EndpointSet, Nanos, Protocol,
     pipeline::{CheckedPipeline, Fate, LayerReport, Site, Stage, StageHandle, StageRef, States},
     time,
 };
@@ -21,47 +16,51 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The pipelines of a cluster's endpoints. Their state belongs to cluster and endpoint: made when the endpoint enters,
 /// kept for a while after it left, and taken over by the cluster of this name in the next configuration.
-pub(super) struct EndpointStages {
-    pipeline: CheckedPipeline<Http>,
-    site: Site<Http>,
-    options: UpstreamOptions,
-    members: Mutex<Members>,
+pub(super) struct EndpointStages<P: Protocol> {
+    pipeline: CheckedPipeline<P>,
+    site: Site<P>,
+    /// What stands below.
+    leaf: Arc<Leaf<P>>,
+    members: Mutex<Members<P>>,
 }
 
-struct Members {
-    made: HashMap<EndpointId, Made>,
+type Leaf<P> = dyn Fn(&Arc<Endpoint>) -> Stage<P> + Send + Sync;
+
+struct Members<P: Protocol> {
+    made: HashMap<EndpointId, Made<P>>,
     /// From the configuration before, of endpoints that have not come yet.
-    inherited: HashMap<EndpointId, Inherited>,
+    inherited: HashMap<EndpointId, Inherited<P>>,
     /// What became of the layers, each once.
     report: Vec<LayerReport>,
 }
 
-struct Made {
-    stage: StageHandle<Http>,
-    states: Arc<States<Http>>,
+struct Made<P: Protocol> {
+    stage: StageHandle<P>,
+    states: Arc<States<P>>,
     left: Option<Nanos>,
 }
 
 /// The states of an endpoint's layers.
-#[derive(Clone)]
-pub(super) struct Inherited {
-    pub(super) states: Arc<States<Http>>,
+pub(super) struct Inherited<P: Protocol> {
+    pub(super) states: Arc<States<P>>,
     left: Option<Nanos>,
 }
 
-impl EndpointStages {
+impl<P: Protocol> Clone for Inherited<P> {
+    fn clone(&self) -> Self {
+        Self { states: self.states.clone(), left: self.left }
+    }
+}
+
+impl<P: Protocol> EndpointStages<P> {
     pub(super) fn new(
-        planned: &PlannedCluster,
-        options: UpstreamOptions,
-        inherited: HashMap<EndpointId, Inherited>,
+        pipeline: CheckedPipeline<P>,
+        site: Site<P>,
+        leaf: impl Fn(&Arc<Endpoint>) -> Stage<P> + Send + Sync + 'static,
+        inherited: HashMap<EndpointId, Inherited<P>>,
     ) -> Self {
         let members = Members { made: HashMap::new(), inherited, report: Vec::new() };
-        Self {
-            pipeline: planned.endpoint_pipeline.clone(),
-            site: planned.endpoint_site.clone(),
-            options,
-            members: Mutex::new(members),
-        }
+        Self { pipeline, site, leaf: Arc::new(leaf), members: Mutex::new(members) }
     }
 
     /// Makes the pipelines of endpoints that are new, and forgets those that left long ago.
@@ -81,11 +80,11 @@ impl EndpointStages {
     }
 
     /// Where requests to an endpoint enter.
-    pub(super) fn stage(&self, endpoint: &Arc<Endpoint>) -> StageRef<Http> {
+    pub(super) fn stage(&self, endpoint: &Arc<Endpoint>) -> StageRef<P> {
         self.enter(&mut self.members(), endpoint).stage.stage()
     }
 
-    fn enter<'a>(&self, members: &'a mut Members, endpoint: &Arc<Endpoint>) -> &'a mut Made {
+    fn enter<'a>(&self, members: &'a mut Members<P>, endpoint: &Arc<Endpoint>) -> &'a mut Made<P> {
         let Members { made, inherited, report } = members;
         made.entry(endpoint.id()).or_insert_with(|| {
             let site = self.site.clone().with_endpoint(endpoint.clone());
@@ -99,14 +98,14 @@ impl EndpointStages {
                     report.push(layer.clone());
                 }
             }
-            let upstream = Upstream::new(endpoint, self.options.clone());
-            let stage = StageHandle::new(move || pipeline.apply(Stage::new(upstream.clone())));
+            let (leaf, endpoint) = (self.leaf.clone(), endpoint.clone());
+            let stage = StageHandle::new(move || pipeline.apply(leaf(&endpoint)));
             Made { stage, states: Arc::new(states), left: None }
         })
     }
 
     /// What the cluster of this name in the next configuration goes on with.
-    pub(super) fn hand_over(&self) -> HashMap<EndpointId, Inherited> {
+    pub(super) fn hand_over(&self) -> HashMap<EndpointId, Inherited<P>> {
         let members = self.members();
         let made = members.made.iter();
         let made = made.map(|(id, made)| (*id, Inherited { states: made.states.clone(), left: made.left }));
@@ -123,12 +122,12 @@ impl EndpointStages {
         self.pipeline.report(&self.site, fate).collect()
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
+    fn members(&self) -> MutexGuard<'_, Members<P>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for EndpointStages {
+impl<P: Protocol> std::fmt::Debug for EndpointStages<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointStages").field("pipeline", &self.pipeline).finish_non_exhaustive()
     }

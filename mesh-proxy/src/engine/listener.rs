@@ -5,14 +5,45 @@ use super::{
     newest::Current,
     worker::{WorkerListener, Workers},
 };
-use crate::spec::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+use crate::spec::{BindSpec, DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
 use mesh_codec_http::{
     forward,
     server::{Options, Protocol, Server},
 };
-use mesh_core::{Name, spec::Node};
-use mesh_net::{BindError, Drain, ListenOptions, Listeners};
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use mesh_core::{Address, Name, spec::Node};
+use mesh_net::{BindError, Drain, ListenOptions, Listener};
+use std::{
+    fs::{Permissions, set_permissions},
+    num::NonZeroUsize,
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+    time::Duration,
+};
+
+/// The sockets of a listener, which listen.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// Where; the port is never 0.
+    pub(crate) address: Address,
+    /// One for each worker; of a Unix socket one.
+    pub(crate) sockets: Vec<Listener>,
+}
+
+/// Opens the sockets of a listener.
+pub(crate) fn bind(spec: &BindSpec, workers: NonZeroUsize) -> Result<Bound, BindError> {
+    let options = ListenOptions::default();
+    match &spec.address {
+        Address::Tcp(address) => {
+            let listeners = options.bind(*address, workers)?;
+            let address = listeners.local_addr().into();
+            Ok(Bound { address, sockets: listeners.into_iter().map(Listener::from).collect() })
+        }
+        Address::Unix(path) => {
+            let socket = options.bind_unix(path, spec.mode)?;
+            Ok(Bound { address: spec.address.clone(), sockets: vec![socket.into()] })
+        }
+    }
+}
 
 /// Sockets that are open, one for each worker.
 #[derive(Debug)]
@@ -20,9 +51,9 @@ pub(super) struct Binding {
     /// The listener they serve at the moment.
     pub(super) name: String,
     /// What the spec says.
-    bind: SocketAddr,
+    bind: BindSpec,
     /// Where they really are.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) order: DrainOrder,
     settings: Settings,
     accepting: Drain,
@@ -33,7 +64,8 @@ pub(super) struct Binding {
 /// requests.
 #[derive(Debug)]
 pub(super) struct Serving {
-    pub(super) server: Server,
+    /// `None`: it relays.
+    pub(super) server: Option<Server>,
     pub(super) drain: Drain,
 }
 
@@ -43,7 +75,12 @@ struct Settings(Vec<(String, Node)>);
 
 impl Settings {
     fn of(name: &str, node: &Node) -> Self {
-        let anew = ["bind", "drain", "pipeline", "routes"];
+        let relays = node.get("protocol").and_then(Node::as_str) == Some("tcp");
+        let mut anew = vec!["bind", "connection", "drain", "pipeline", "routes"];
+        if relays {
+            // of each connection as it begins
+            anew.extend(["cluster", "timeouts"]);
+        }
         let entries = node.entries().iter().filter(|(key, _)| !anew.contains(&key.name.as_str()));
         let mut entries: Vec<_> = entries.map(|(key, node)| (key.name.clone(), node.clone())).collect();
         entries.sort_by(|one, other| one.0.cmp(&other.0));
@@ -55,13 +92,13 @@ impl Settings {
 impl Binding {
     /// Has the workers accept connections.
     pub(super) fn open(
-        sockets: Listeners,
+        bound: Bound,
         spec: &ListenerSpec,
         node: &Node,
         config: Arc<ListenerConfig>,
         workers: &Workers,
     ) -> Self {
-        let (accepting, address) = (Drain::new(), sockets.local_addr());
+        let (accepting, Bound { address, sockets }) = (Drain::new(), bound);
         let current = Arc::new(Current::new(config, Serving::new(spec)));
         workers.listen(sockets, |socket| WorkerListener {
             name: Name::intern(&spec.name),
@@ -71,7 +108,7 @@ impl Binding {
         });
         Self {
             name: spec.name.clone(),
-            bind: spec.bind.value,
+            bind: spec.bind.value.clone(),
             address,
             order: spec.drain,
             settings: Settings::of(&spec.name, node),
@@ -83,7 +120,8 @@ impl Binding {
     /// Whether a listener can go on with these sockets.
     pub(super) fn fits(&self, spec: &ListenerSpec) -> bool {
         // any free port is the listener's own, any other address whoever has it next
-        self.bind == spec.bind.value && (self.bind.port() != 0 || self.name == spec.name)
+        let is_any = matches!(self.bind.address, Address::Tcp(address) if address.port() == 0);
+        self.bind.address == spec.bind.address && (!is_any || self.name == spec.name)
     }
 
     /// Takes another configuration. Gives the drain of the connections that were made before, if these have to end:
@@ -93,6 +131,14 @@ impl Binding {
         self.current.set_config(config);
         self.name.clone_from(&spec.name);
         self.order = spec.drain;
+        if let Address::Unix(path) = &self.address
+            && self.bind.mode != spec.bind.mode
+        {
+            if let Err(error) = set_permissions(path, Permissions::from_mode(spec.bind.mode)) {
+                tracing::warn!(listener = spec.name, %error, "the mode of its socket could not be changed");
+            }
+            self.bind.mode = spec.bind.mode;
+        }
         let settings = Settings::of(&spec.name, node);
         if settings == self.settings {
             return None;
@@ -118,21 +164,18 @@ impl Serving {
     }
 }
 
-/// The sockets of a listener.
-pub(super) fn bind(spec: &ListenerSpec, workers: NonZeroUsize) -> Result<Listeners, BindError> {
-    ListenOptions::default().bind(spec.bind.value, workers)
-}
-
-/// The server of a listener: what of it does not change while a connection lives.
-fn server(spec: &ListenerSpec) -> Server {
-    Server::new(Options {
+/// The server of a listener that does not relay: what of it does not change while a connection lives.
+fn server(spec: &ListenerSpec) -> Option<Server> {
+    let protocol = match spec.protocol {
+        ListenerProtocol::Http => Protocol::Http,
+        ListenerProtocol::Http1 => Protocol::Http1,
+        ListenerProtocol::Http2 => Protocol::Http2,
+        ListenerProtocol::Grpc => Protocol::Grpc,
+        ListenerProtocol::Tcp => return None,
+    };
+    Some(Server::new(Options {
         listener: Name::intern(&spec.name),
-        protocol: match spec.protocol {
-            ListenerProtocol::Http => Protocol::Http,
-            ListenerProtocol::Http1 => Protocol::Http1,
-            ListenerProtocol::Http2 => Protocol::Http2,
-            ListenerProtocol::Grpc => Protocol::Grpc,
-        },
+        protocol,
         forwarded: match spec.forwarded {
             Forwarded::Append => forward::Forwarded::Append,
             Forwarded::Off => forward::Forwarded::Off,
@@ -142,5 +185,5 @@ fn server(spec: &ListenerSpec) -> Server {
             RequestId::Off => forward::RequestId::Off,
         },
         ..Options::default()
-    })
+    }))
 }

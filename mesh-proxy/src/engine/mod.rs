@@ -2,16 +2,20 @@
 
 mod cluster;
 mod config;
+mod connections;
 mod endpoint_stages;
 mod error;
 mod listener;
 mod newest;
 mod registrations;
+mod relay;
 mod report;
 mod retire;
 mod route;
 mod status;
 mod worker;
+
+pub(crate) use listener::bind;
 
 pub use error::{ReloadError, StartError};
 pub use report::{Changes, ReloadReport};
@@ -22,13 +26,13 @@ use crate::{
     spec::{DrainOrder, Spec},
 };
 use config::Config;
-use listener::Binding;
-use mesh_core::pipeline::Spawn;
-use mesh_net::Drain;
+use connections::ProcessLimit;
+use listener::{Binding, Bound};
+use mesh_core::{Address, pipeline::Spawn};
+use mesh_net::{Drain, descriptor_limit, raise_descriptor_limit};
 use registrations::Registrations;
 use std::{
     fmt,
-    net::SocketAddr,
     num::NonZeroUsize,
     pin::Pin,
     sync::{
@@ -59,6 +63,7 @@ struct Shared {
     registrations: Mutex<Registrations>,
     draining: AtomicBool,
     workers: Arc<Workers>,
+    process: Arc<ProcessLimit>,
 }
 
 struct Running {
@@ -79,7 +84,8 @@ impl Spawn for Control {
 }
 
 impl Engine {
-    /// Opens the listeners of a plan and starts the workers. All sockets are bound before the first worker starts: on
+    /// Opens the listeners of a plan and starts the workers. The soft limit of file descriptors is raised to the hard
+    /// one; no more connections are admitted than there are descriptors for. All sockets are bound before the first worker starts: on
     /// an error nothing has been served.
     ///
     /// The present tokio runtime is the control thread: what layers spawn runs there.
@@ -93,12 +99,13 @@ impl Engine {
         let count = workers_of(&plan.spec);
         let mut sockets = Vec::new();
         for spec in &plan.spec.listeners {
-            let bound = listener::bind(spec, count);
+            let bound = listener::bind(&spec.bind, count);
             sockets.push(bound.map_err(|source| StartError::Bind { listener: spec.name.clone(), source })?);
         }
         let spawn: Arc<dyn Spawn> = Arc::new(Control(Handle::current()));
-        let config = Arc::new(Config::make(plan, None, &spawn).0);
-        let workers = Arc::new(Workers::start(count).map_err(StartError::Worker)?);
+        let process = Arc::new(process_limit(&plan.spec, count));
+        let config = Arc::new(Config::make(plan, None, &spawn, &process).0);
+        let workers = Arc::new(Workers::start(count, &process).map_err(StartError::Worker)?);
         let nodes = config::values(&config.plan.root, "listeners");
         let bindings = config.plan.spec.listeners.iter().zip(nodes).zip(&config.listeners).zip(sockets);
         let bindings = bindings
@@ -115,13 +122,15 @@ impl Engine {
                 registrations: Mutex::new(registrations),
                 draining: AtomicBool::new(false),
                 workers,
+                process,
             }),
         })
     }
 
     /// The listeners with the addresses they really have.
-    pub fn listeners(&self) -> impl Iterator<Item = (String, SocketAddr)> + use<> {
-        let all = self.running().bindings.iter().map(|binding| (binding.name.clone(), binding.address)).collect();
+    pub fn listeners(&self) -> impl Iterator<Item = (String, Address)> + use<> {
+        let shown = |binding: &Binding| (binding.name.clone(), binding.address.clone());
+        let all = self.running().bindings.iter().map(shown).collect();
         Vec::into_iter(all)
     }
 
@@ -159,10 +168,13 @@ impl Engine {
             }
         }
         for (spec, _) in plan.spec.listeners.iter().zip(&open).filter(|(_, open)| open.is_none()) {
-            let sockets = listener::bind(spec, self.shared.workers.count());
+            let sockets = listener::bind(&spec.bind, self.shared.workers.count());
             bound.push(sockets.map_err(|source| ReloadError::Bind { listener: spec.name.clone(), source })?);
         }
-        let (next, report) = Config::make(plan, Some(&before), &self.shared.spawn);
+        if let Some(shortage) = self.shared.process.shortage(&plan.spec) {
+            tracing::warn!("{shortage}");
+        }
+        let (next, report) = Config::make(plan, Some(&before), &self.shared.spawn, &self.shared.process);
         let next = Arc::new(next);
         self.put_in_force(&next, open, bound)?;
         self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner).follow(&next.plan);
@@ -173,12 +185,7 @@ impl Engine {
     }
 
     /// From here on requests take the next configuration.
-    fn put_in_force(
-        &self,
-        next: &Arc<Config>,
-        open: Vec<Option<usize>>,
-        bound: Vec<mesh_net::Listeners>,
-    ) -> Result<(), ReloadError> {
+    fn put_in_force(&self, next: &Arc<Config>, open: Vec<Option<usize>>, bound: Vec<Bound>) -> Result<(), ReloadError> {
         let timeout = next.plan.spec.shutdown.timeout;
         let mut running = self.running();
         if self.is_draining() {
@@ -214,7 +221,7 @@ impl Engine {
     }
 
     fn check_what_is_fixed(&self, next: &Spec, before: &Spec) -> Result<(), ReloadError> {
-        let bind = |spec: &Spec| spec.admin.map(|admin| admin.bind.value);
+        let bind = |spec: &Spec| spec.admin.as_ref().map(|admin| admin.bind.value.clone());
         if workers_of(next) != self.shared.workers.count() {
             return Err(ReloadError::Fixed { key: "workers" });
         }
@@ -301,6 +308,20 @@ async fn finished(drains: Vec<Drain>, deadline: Instant) -> usize {
         left += timeout_at(deadline, drain.finished()).await.unwrap_or_else(|_| drain.live());
     }
     left
+}
+
+/// How many connections there may be, after the limit of descriptors has been raised as far as it goes.
+fn process_limit(spec: &Spec, workers: NonZeroUsize) -> ProcessLimit {
+    let descriptors = raise_descriptor_limit().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of file descriptors cannot be raised");
+        descriptor_limit()
+    });
+    let limit = ProcessLimit::new(descriptors, workers, spec.listeners.len());
+    tracing::info!(descriptors, connections = limit.clients(), "the most connections of all listeners together");
+    if let Some(shortage) = limit.shortage(spec) {
+        tracing::warn!("{shortage}");
+    }
+    limit
 }
 
 fn workers_of(spec: &Spec) -> NonZeroUsize {

@@ -65,13 +65,25 @@ pub(super) struct Slot {
 thread_local!(static SLOTS: RefCell<Vec<Weak<Slot>>> = const { RefCell::new(Vec::new()) });
 
 impl Slot {
-    /// A slot of this worker.
-    pub(super) fn new(current: Arc<Current>) -> Arc<Self> {
+    /// The slot of this worker, made where it has none yet.
+    pub(super) fn of(current: &Arc<Current>) -> Arc<Self> {
+        let found = SLOTS.with_borrow(|slots| {
+            slots.iter().filter_map(Weak::upgrade).find(|slot| Arc::ptr_eq(&slot.current, current))
+        });
+        found.unwrap_or_else(|| Self::new(current.clone()))
+    }
+
+    fn new(current: Arc<Current>) -> Arc<Self> {
         let generation = current.generation.load(Ordering::Acquire);
         let newest = Arc::new(Newest(current.config.load_full()));
         let slot = Arc::new(Self { current, newest: Mutex::new((generation, newest)) });
         SLOTS.with_borrow_mut(|slots| slots.push(Arc::downgrade(&slot)));
         slot
+    }
+
+    /// The newest configuration.
+    pub(super) fn config(&self) -> Arc<ListenerConfig> {
+        self.newest().1.0.clone()
     }
 
     fn newest(&self) -> (u64, Arc<Newest>) {
