@@ -45,6 +45,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// The IP address and port; `None` of a Unix socket.
+    pub fn as_tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -68,7 +68,7 @@ pub use backoff::Backoff;
 #[cfg(feature = "config")]
 pub use config::register;
 #[cfg(feature = "file")]
-pub use file::{File, FileSettings, ReadFile, read_json, register_file};
+pub use file::{File, FileSettings, FileWatch, ReadFile, read_json, register_file};
 pub use fixed::{DuplicateAddress, Static};
 pub use layer::{DiscoverLayer, Discovered, DiscoveredFuture};
 pub use registrar::{Leave, Registrar, Registration};

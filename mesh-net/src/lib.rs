@@ -29,7 +29,7 @@
 //!     });
 //! }
 //!
-//! let mut stream = Connector::default().connect(address, Duration::from_secs(1)).await?;
+//! let mut stream = Connector::default().connect(&address.into(), Duration::from_secs(1)).await?;
 //! stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await?;
 //! let mut answer = [0; 12];
 //! stream.read_exact(&mut answer).await?;
@@ -46,6 +46,7 @@
 //! | `backlog` | 1024 connections, at most `net.core.somaxconn` | [`ListenOptions`] |
 //! | `nodelay` | on | both |
 //! | `keep_alive` | 30 s | both |
+//! | `user_timeout` | 2 min | both |
 //! | `dual_stack` | off: `[::]` is IPv6 only | [`ListenOptions`] |
 //!
 //! # What it costs
@@ -56,21 +57,36 @@
 //! - A drain that has not started: one atomic load where [`Watch::is_draining`] is asked, one list entry per waiter.
 //!
 //! # What is where
-//! `listen` makes sockets, `accept` takes connections from them, `detect` looks at their first bytes, `connect` is the
-//! way out, `drain` ends it all. Another kind of socket is another [`Acceptor`] source and another [`Connector`] method;
-//! what wraps a connection (TLS, PROXY protocol) goes between `accept` and `detect`, which takes any stream.
+//! `listen` makes sockets (`unix` those with a file), `accept` takes connections from them, `limit` counts them, `spread`
+//! gives them to workers, `detect` looks at their first bytes, `connect` is the way out, `drain` ends it all;
+//! `descriptors` knows how many there may be. What wraps a connection (TLS, PROXY protocol) goes between `accept` and
+//! `detect`, which takes any stream.
 
 mod accept;
 mod connect;
+mod connection;
+mod descriptors;
 mod detect;
 mod drain;
+mod limit;
 mod listen;
+mod relay;
+mod spread;
+mod stream;
+mod unix;
 
-pub use accept::{Accepted, Acceptor, ConnectionInfo};
+pub use accept::{Accepted, Acceptor, Listener};
 pub use connect::{ConnectError, ConnectErrorKind, Connector};
+pub use connection::{Connected, Connection, ConnectionError, ConnectionRequest, Dial};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use detect::{Detected, Rewind, detect};
 pub use drain::{Drain, Guard, Watch};
+pub use limit::{ConnectionCount, Permit};
 pub use listen::{BindError, ListenOptions, Listeners};
+pub use relay::{PIPE_DESCRIPTORS, RelayEnd, RelayOptions, Relayed, relay};
+pub use spread::{Inbox, Load, Place};
+pub use stream::{Detached, Stream};
+pub use unix::UnixSocket;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,10 +2,10 @@
 
 use crate::{
     plan::Plan,
-    spec::{ActionSpec, ClusterSpec, HostPattern, MatchSpec, PathPattern},
+    spec::{ActionSpec, ClusterSpec, ConnectionLayer, HostPattern, MatchSpec, PathPattern},
 };
-use mesh_codec_http::Http;
 use mesh_core::{
+    Protocol,
     pipeline::{CheckedPipeline, Shape},
     units::format_duration,
 };
@@ -31,13 +31,21 @@ pub fn explain(plan: &Plan) -> String {
         None => text.push_str("admin: off\n"),
     }
     for (listener, planned) in spec.listeners.iter().zip(&plan.listeners) {
-        let (protocol, forwarded, request_id) =
-            (word(&listener.protocol), word(&listener.forwarded), word(&listener.request_id));
+        let (protocol, forwarded) = (word(&listener.protocol), word(&listener.forwarded));
+        let (request_id, drain) = (word(&listener.request_id), word(&listener.drain));
         let mut node = Tree::new(format!(
-            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id})",
+            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, drain: {drain})",
             listener.name, listener.bind.value
         ));
+        for ConnectionLayer::MaxConnections(max) in &listener.connection {
+            node.children.push(Tree::new(format!("max_connections {max}")));
+        }
         node.pipeline(&planned.pipeline);
+        if let (Some(relay), Some(planned)) = (&listener.relay, &planned.relay) {
+            node.pipeline(&planned.pipeline);
+            let idle = format_duration(relay.timeouts.idle);
+            node.children.push(Tree::new(format!("relay → cluster {} (timeouts: idle {idle})", *relay.cluster)));
+        }
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
             let action = match &route.action {
                 ActionSpec::Cluster(cluster) => format!("cluster {}", cluster.value),
@@ -54,6 +62,9 @@ pub fn explain(plan: &Plan) -> String {
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let mut node = Tree::new(cluster_line(cluster));
         node.pipeline(&planned.pipeline);
+        if let Some(relay) = &planned.relay {
+            node.pipeline(&relay.pipeline);
+        }
         match planned.discovery.as_ref().map(|source| (source, source.fixed_targets())) {
             Some((_, Some(targets))) => node.children.extend(
                 targets
@@ -65,9 +76,12 @@ pub fn explain(plan: &Plan) -> String {
             }
             None => {}
         }
-        if !planned.endpoint_pipeline.is_empty() {
-            let mut each = Tree::new("before each endpoint".into());
-            each.pipeline(&planned.endpoint_pipeline);
+        let mut each = Tree::new("before each endpoint".into());
+        each.pipeline(&planned.endpoint_pipeline);
+        if let Some(relay) = &planned.relay {
+            each.pipeline(&relay.endpoint_pipeline);
+        }
+        if !each.children.is_empty() {
             node.children.push(each);
         }
         node.write(&mut text);
@@ -129,7 +143,7 @@ impl Tree {
         Self { line, children: Vec::new() }
     }
 
-    fn pipeline(&mut self, pipeline: &CheckedPipeline<Http>) {
+    fn pipeline<P: Protocol>(&mut self, pipeline: &CheckedPipeline<P>) {
         let mut run: Option<Tree> = None;
         for layer in pipeline.effective() {
             let mut line = format!("{} {}", layer.name, layer.settings);

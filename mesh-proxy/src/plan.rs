@@ -3,19 +3,22 @@
 
 use crate::{
     layers::Layers,
-    read::{Diagnostic, Document, sort},
-    spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
+    read::{Diagnostic, Document, Environment, read_file, sort},
+    spec::{ActionSpec, ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
-    Address,
-    pipeline::{CheckedPipeline, Place, Site},
+    Address, Protocol, Registry,
+    pipeline::{CheckedPipeline, Place, Site, Spawn},
     spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
 use mesh_discovery::{CheckedRegistrar, CheckedSource};
+use mesh_net::Connection;
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
 };
 
 /// A good spec with its checked pipelines.
@@ -26,7 +29,21 @@ pub struct Plan {
     pub(crate) clusters: Vec<PlannedCluster>,
     pub(crate) registrations: Vec<CheckedRegistrar>,
     pub(crate) root: Node,
+    /// Of the text that it was read from.
+    pub(crate) fingerprint: Fingerprint,
     warnings: Vec<Diagnostic>,
+}
+
+/// Tells texts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +51,23 @@ pub(crate) struct PlannedListener {
     pub(crate) site: Site<Http>,
     pub(crate) pipeline: CheckedPipeline<Http>,
     pub(crate) routes: Vec<PlannedRoute>,
+    pub(crate) relay: Option<PlannedRelay>,
+}
+
+/// Of a listener that relays.
+#[derive(Debug)]
+pub(crate) struct PlannedRelay {
+    pub(crate) site: Site<Connection>,
+    pub(crate) pipeline: CheckedPipeline<Connection>,
+}
+
+/// Of a cluster that is relayed to.
+#[derive(Debug)]
+pub(crate) struct PlannedRelayCluster {
+    pub(crate) site: Site<Connection>,
+    pub(crate) pipeline: CheckedPipeline<Connection>,
+    pub(crate) endpoint_site: Site<Connection>,
+    pub(crate) endpoint_pipeline: CheckedPipeline<Connection>,
 }
 
 #[derive(Debug)]
@@ -50,9 +84,41 @@ pub(crate) struct PlannedCluster {
     pub(crate) pipeline: CheckedPipeline<Http>,
     pub(crate) endpoint_site: Site<Http>,
     pub(crate) endpoint_pipeline: CheckedPipeline<Http>,
+    pub(crate) relay: Option<PlannedRelayCluster>,
+    pub(crate) usage: Use,
 }
 
 impl Plan {
+    /// Reads a file and checks it. Nothing is made, nothing that runs is touched.
+    ///
+    /// # Errors
+    /// Every fault there is, those of the reading and those of the meaning in one go, in the order of the file.
+    pub fn load(file: &Path, layers: &Layers, environment: Environment<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let (document, faults) = read_file(file, environment);
+        Self::finish(document, faults, layers)
+    }
+
+    /// As [`Plan::load`], of what has been read already, with the faults of the reading.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn finish(
+        document: Option<Document>,
+        mut faults: Vec<Diagnostic>,
+        layers: &Layers,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let plan = document.and_then(|document| {
+            let (plan, found) = Self::check_partly(&document, layers);
+            faults.extend(found);
+            plan
+        });
+        sort(&mut faults);
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => Err(faults),
+        }
+    }
+
     /// Checks a document. Nothing is made, nothing that runs is touched.
     ///
     /// # Errors
@@ -71,7 +137,8 @@ impl Plan {
         let orphans = std::mem::take(&mut faults.orphans);
         let mut checker = Checker { layers, faults, ids: HashMap::new() };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
-        let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
+        let clusters =
+            spec.clusters.iter().map(|cluster| checker.cluster(cluster, Use::of(&cluster.name, &spec))).collect();
         let registrations =
             spec.registrations.iter().filter_map(|registration| checker.registrar(registration)).collect();
         for orphan in &orphans {
@@ -82,20 +149,28 @@ impl Plan {
             checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
         let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
-        let plan = Self { spec, listeners, clusters, registrations, root: document.root.clone(), warnings };
+        let (root, fingerprint) = (document.root.clone(), Fingerprint::of(&document.text));
+        let plan = Self { spec, listeners, clusters, registrations, root, fingerprint, warnings };
         (faults.is_empty().then_some(plan), faults)
     }
 
     /// Gives every site what only the engine has.
-    pub(crate) fn settle(&mut self, settle: impl Fn(Site<Http>) -> Site<Http>) {
-        let each = |site: &mut Site<Http>| *site = settle(site.clone());
+    pub(crate) fn settle(&mut self, spawn: &Arc<dyn Spawn>, settle: impl Fn(Site<Http>) -> Site<Http>) {
+        let each = |site: &mut Site<Http>| *site = settle(site.clone().with_spawn(spawn.clone()));
         for listener in &mut self.listeners {
             each(&mut listener.site);
             listener.routes.iter_mut().for_each(|route| each(&mut route.site));
+            if let Some(relay) = &mut listener.relay {
+                relay.site = relay.site.clone().with_spawn(spawn.clone());
+            }
         }
         for cluster in &mut self.clusters {
             each(&mut cluster.site);
             each(&mut cluster.endpoint_site);
+            if let Some(relay) = &mut cluster.relay {
+                relay.site = relay.site.clone().with_spawn(spawn.clone());
+                relay.endpoint_site = relay.endpoint_site.clone().with_spawn(spawn.clone());
+            }
         }
     }
 
@@ -115,6 +190,31 @@ impl Plan {
     }
 }
 
+/// Who comes to a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    by_routes: bool,
+    by_relays: bool,
+}
+
+impl Use {
+    fn of(cluster: &str, spec: &Spec) -> Self {
+        let mut found = Self::default();
+        for listener in &spec.listeners {
+            found.by_relays |= listener.relay.as_ref().is_some_and(|relay| *relay.cluster == cluster);
+            found.by_routes |= listener
+                .routes
+                .iter()
+                .any(|route| matches!(&route.action, ActionSpec::Cluster(name) if **name == cluster));
+        }
+        found
+    }
+
+    fn layers_are_of_relays(self) -> bool {
+        self.by_relays && !self.by_routes
+    }
+}
+
 struct Checker<'a> {
     layers: &'a Layers,
     faults: Faults,
@@ -124,6 +224,17 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn pipeline(&mut self, layers: &[LayerSpec], site: &Site<Http>, path: &str) -> CheckedPipeline<Http> {
+        let registry = &self.layers.http;
+        self.pipeline_of(registry, layers, site, path)
+    }
+
+    fn pipeline_of<P: Protocol>(
+        &mut self,
+        registry: &Registry<P>,
+        layers: &[LayerSpec],
+        site: &Site<P>,
+        path: &str,
+    ) -> CheckedPipeline<P> {
         for layer in layers {
             let Some(id) = &layer.id else { continue };
             let here = format!("{path}{}", layer.path);
@@ -132,7 +243,7 @@ impl Checker<'_> {
                 self.faults.found.push(invalid.at_position(layer.position).in_path(path));
             }
         }
-        match self.layers.http.check(layers, site) {
+        match registry.check(layers, site) {
             Ok(checked) => checked,
             Err(faults) => {
                 self.faults.found.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
@@ -145,6 +256,13 @@ impl Checker<'_> {
         let path = format!("listeners.{}", listener.name);
         let label = ("listener", listener.name.clone());
         let site = Site::new(Place::Listener, &path).with_labels(vec![label.clone()]);
+        if listener.protocol == ListenerProtocol::Tcp {
+            let relay = Site::new(Place::Listener, &path).with_labels(vec![label]);
+            let registry = &self.layers.tcp;
+            let pipeline = self.pipeline_of(registry, &listener.pipeline, &relay, &format!("{path}.pipeline"));
+            let relay = Some(PlannedRelay { site: relay, pipeline });
+            return PlannedListener { site, pipeline: CheckedPipeline::default(), routes: Vec::new(), relay };
+        }
         let pipeline = self.pipeline(&listener.pipeline, &site, &format!("{path}.pipeline"));
         let routes = listener.routes.iter().map(|route| {
             let labels = vec![label.clone(), ("route", route.name.clone())];
@@ -152,30 +270,47 @@ impl Checker<'_> {
             let pipeline = self.pipeline(&route.pipeline, &site, &format!("{}.pipeline", route.path));
             PlannedRoute { site, pipeline }
         });
-        PlannedListener { routes: routes.collect(), site, pipeline }
+        PlannedListener { routes: routes.collect(), site, pipeline, relay: None }
     }
 
-    fn cluster(&mut self, cluster: &ClusterSpec) -> PlannedCluster {
+    fn cluster(&mut self, cluster: &ClusterSpec, usage: Use) -> PlannedCluster {
         let path = format!("clusters.{}", cluster.name);
+        let discovery = self.discovery(&cluster.discovery, &format!("{path}.discovery"));
+        let layers: [&[LayerSpec]; 2] = [&cluster.pipeline, &cluster.endpoint_pipeline];
+        // the layers are of the protocol of those who come
+        let (for_requests, for_relays) =
+            if usage.layers_are_of_relays() { ([&[][..]; 2], layers) } else { (layers, [&[][..]; 2]) };
+        let registry = &self.layers.http;
+        let (site, pipeline, endpoint_site, endpoint_pipeline) =
+            self.cluster_pipelines(registry, cluster, for_requests, &path);
+        let registry = &self.layers.tcp;
+        let relay = usage.by_relays.then(|| {
+            let (site, pipeline, endpoint_site, endpoint_pipeline) =
+                self.cluster_pipelines(registry, cluster, for_relays, &path);
+            PlannedRelayCluster { site, pipeline, endpoint_site, endpoint_pipeline }
+        });
+        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline, relay, usage }
+    }
+
+    fn cluster_pipelines<P: Protocol>(
+        &mut self,
+        registry: &Registry<P>,
+        cluster: &ClusterSpec,
+        [layers, endpoint_layers]: [&[LayerSpec]; 2],
+        path: &str,
+    ) -> (Site<P>, CheckedPipeline<P>, Site<P>, CheckedPipeline<P>) {
         let labels = vec![("cluster", cluster.name.clone())];
-        let site = Site::new(Place::Cluster, &path).with_labels(labels.clone());
-        let pipeline = self.pipeline(&cluster.pipeline, &site, &format!("{path}.pipeline"));
+        let site = Site::new(Place::Cluster, path).with_labels(labels.clone());
+        let pipeline = self.pipeline_of(registry, layers, &site, &format!("{path}.pipeline"));
         let endpoint_site = Site::new(Place::Endpoint, &format!("{path}.endpoints")).with_labels(labels);
         let endpoint_pipeline =
-            self.pipeline(&cluster.endpoint_pipeline, &endpoint_site, &format!("{path}.endpoint_pipeline"));
-        let discovery = self.discovery(&cluster.discovery, &format!("{path}.discovery"));
-        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline }
+            self.pipeline_of(registry, endpoint_layers, &endpoint_site, &format!("{path}.endpoint_pipeline"));
+        (site, pipeline, endpoint_site, endpoint_pipeline)
     }
 
     fn discovery(&mut self, node: &Node, path: &str) -> Option<CheckedSource> {
         let checked = self.layers.discovery.check(node);
-        let source = checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()?;
-        let mut targets = source.fixed_targets().unwrap_or_default().iter();
-        if let Some(target) = targets.find(|target| matches!(target.address, Address::Unix(_))) {
-            let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
-            self.faults.found.push(invalid.at(node).in_path(path));
-        }
-        Some(source)
+        checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()
     }
 
     fn registrar(&mut self, registration: &RegistrationSpec) -> Option<CheckedRegistrar> {
@@ -190,6 +325,9 @@ impl Checker<'_> {
             self.reference(&name, path, root);
         }
         for listener in &spec.listeners {
+            if let Some(relay) = &listener.relay {
+                self.reference(&relay.cluster, format!("listeners.{}.cluster", listener.name), root);
+            }
             let mut names = BTreeMap::<&str, &RouteSpec>::new();
             for route in &listener.routes {
                 if let Some(first) = names.insert(&route.name, route) {
@@ -215,15 +353,15 @@ impl Checker<'_> {
 
     /// Two sockets on one address.
     fn binds(&mut self, spec: &Spec) {
-        let mut taken = HashMap::<SocketAddr, String>::new();
-        let admin = spec.admin.iter().map(|admin| ("admin".to_owned(), admin.bind));
-        let listeners = spec.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), listener.bind));
+        let mut taken = HashMap::<&Address, String>::new();
+        let admin = spec.admin.iter().map(|admin| ("admin".to_owned(), &admin.bind));
+        let listeners = spec.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), &listener.bind));
         for (path, bind) in admin.chain(listeners) {
-            if bind.port() == 0 {
+            if matches!(bind.address, Address::Tcp(address) if address.port() == 0) {
                 continue;
             }
-            if let Some(other) = taken.insert(bind.value, path.clone()) {
-                let invalid = Invalid::new(format!("{} is taken by {other} already", bind.value));
+            if let Some(other) = taken.insert(&bind.address, path.clone()) {
+                let invalid = Invalid::new(format!("{} is taken by {other} already", bind.address));
                 self.faults.found.push(invalid.at_position(bind.position).in_path(format!("{path}.bind")));
             }
         }
@@ -280,6 +418,19 @@ fn warnings(spec: &Spec) -> Vec<Invalid> {
     for cluster in &spec.clusters {
         pipeline(&cluster.pipeline, &format!("clusters.{}.pipeline", cluster.name));
         pipeline(&cluster.endpoint_pipeline, &format!("clusters.{}.endpoint_pipeline", cluster.name));
+    }
+    for relay in spec.listeners.iter().filter_map(|listener| Some((listener, listener.relay.as_ref()?))) {
+        let (listener, cluster) = (relay.0, &relay.1.cluster);
+        let has_layers = |of: &ClusterSpec| !of.pipeline.is_empty() || !of.endpoint_pipeline.is_empty();
+        let layers = spec.clusters.iter().any(|of| of.name == **cluster && has_layers(of));
+        if layers && Use::of(cluster, spec).by_routes {
+            let reason = format!(
+                "the layers of cluster `{}` are for requests, which come to it, too: a relay passes them by",
+                cluster.value
+            );
+            let invalid = Invalid::new(reason).at_position(cluster.position);
+            found.push(invalid.in_path(format!("listeners.{}.cluster", listener.name)));
+        }
     }
     found
 }

@@ -5,7 +5,10 @@ use super::{
 };
 use crate::{Body, HttpError, Request, Response, forward::received};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Version, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, Method, Version,
+    header::{CONNECTION, CONTENT_LENGTH},
+};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use mesh_core::{
@@ -154,6 +157,9 @@ where
             response = without_body(response);
         }
         let (open, bodyless) = (me.open.take(), *me.head);
+        if open.as_ref().is_some_and(Open::is_last) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(response.map(|inner| ServedBody { inner, bodyless, broken: None, _open: open })))
     }
 }

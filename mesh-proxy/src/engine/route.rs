@@ -2,15 +2,17 @@
 
 use super::cluster::Cluster;
 use crate::{router::Router, spec::RespondSpec};
+use arc_swap::ArcSwap;
 use http::uri::{PathAndQuery, Uri};
 use mesh_codec_http::{Body, Http, HttpError, Request, Response, forward};
 use mesh_core::{
-    Kind, Rejection, RequestView,
+    Kind, Name, Rejection, RequestView,
     http::{GovernedBody, host},
-    pipeline::{StageFuture, StageHandle, StageRef},
+    pipeline::{Stage, StageFuture, StageHandle, StageRef},
 };
 use std::{
     borrow::Cow,
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
@@ -64,9 +66,43 @@ impl Service<Request> for Leaf {
     }
 }
 
+/// The clusters that layers may call by name, those of the newest configuration. Weak, since clusters may lead to each
+/// other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reachable(Arc<ArcSwap<HashMap<Name, Weak<Cluster>>>>);
+
+impl Reachable {
+    /// Takes the clusters of another configuration.
+    pub(super) fn fill(&self, clusters: &BTreeMap<String, Arc<Cluster>>) {
+        self.0.store(Arc::new(clusters.values().map(|cluster| (cluster.name(), Arc::downgrade(cluster))).collect()));
+    }
+
+    /// What finds one for a layer.
+    pub(super) fn finder(&self) -> impl Fn(&str) -> Option<Stage<Http>> + Send + Sync + use<> {
+        let reachable = self.clone();
+        move |name| {
+            let name = Name::intern(name);
+            let own = reachable.0.load().get(&name)?.clone();
+            Some(Stage::new(ToCluster { own, name, reachable: reachable.clone() }))
+        }
+    }
+}
+
 /// A cluster that a layer calls by its name.
 #[derive(Clone, Debug)]
-pub(super) struct ToCluster(pub(super) Weak<Cluster>);
+struct ToCluster {
+    /// The one that was there when the layer was applied.
+    own: Weak<Cluster>,
+    name: Name,
+    reachable: Reachable,
+}
+
+impl ToCluster {
+    /// Its own for as long as that is there, then the newest of its name: a layer may have outlived a reload.
+    fn find(&self) -> Option<Arc<Cluster>> {
+        self.own.upgrade().or_else(|| self.reachable.0.load().get(&self.name)?.upgrade())
+    }
+}
 
 impl Service<Request> for ToCluster {
     type Response = Response;
@@ -78,9 +114,12 @@ impl Service<Request> for ToCluster {
     }
 
     fn call(&mut self, request: Request) -> Routed {
-        match self.0.upgrade() {
-            Some(cluster) => Leaf::Cluster(cluster).call_now(request),
-            // its configuration is gone, and the request that began with it has been held up since
+        match self.find() {
+            Some(cluster) => {
+                request.context().set_cluster(cluster.name());
+                // no route leads there that would keep it
+                Routed::Held { stage: cluster.stage().call(request), _cluster: cluster }
+            }
             None => Routed::refused(Rejection::new(Kind::NoEndpoint)),
         }
     }
@@ -139,6 +178,11 @@ fn normalise(request: &mut Request) -> Result<(), Rejection> {
 /// The response future of everything here.
 pub(super) enum Routed {
     Stage(StageFuture<Http>),
+    /// With the cluster whose stage it is.
+    Held {
+        stage: StageFuture<Http>,
+        _cluster: Arc<Cluster>,
+    },
     Now(Option<Result<Response, HttpError>>),
 }
 
@@ -158,7 +202,7 @@ impl Future for Routed {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Stage(stage) => Pin::new(stage).poll(cx),
+            Self::Stage(stage) | Self::Held { stage, .. } => Pin::new(stage).poll(cx),
             Self::Now(result) => match result.take() {
                 Some(result) => Poll::Ready(result),
                 None => panic!("polled after completion"),

@@ -1,10 +1,9 @@
-use super::{Faults, RouteSpec};
+use super::{BindSpec, ConnectionLayer, Faults, RelaySpec, RouteSpec};
 use mesh_core::{
     pipeline::Place,
-    spec::{Invalid, Key, LayerSpec, Node, Position, Spanned, Value},
+    spec::{Key, LayerSpec, Node, Position, Spanned},
 };
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 
 /// `listeners.NAME`
 #[derive(Clone, Debug)]
@@ -13,15 +12,21 @@ pub struct ListenerSpec {
     pub name: String,
     /// Where the name is written.
     pub position: Position,
-    /// Where it listens. Port 0: any free one, which is logged.
-    pub bind: Spanned<SocketAddr>,
+    /// Where it listens.
+    pub bind: Spanned<BindSpec>,
     /// What it speaks. Default `http`.
     pub protocol: ListenerProtocol,
-    /// What becomes of `x-forwarded-*`. Default `append`.
+    /// What a connection passes before anything is read of it.
+    pub connection: Vec<ConnectionLayer>,
+    /// What becomes of `x-forwarded-*`. Default `append`, on Unix sockets `off`.
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
-    /// The layers before the router.
+    /// When it ends among the others. Default `normal`.
+    pub drain: DrainOrder,
+    /// Where it relays to, where its protocol is `tcp`.
+    pub relay: Option<RelaySpec>,
+    /// The layers before the router, or before the cluster it relays to.
     pub pipeline: Vec<LayerSpec>,
     /// The routes; the first that matches wins.
     pub routes: Vec<RouteSpec>,
@@ -40,6 +45,8 @@ pub enum ListenerProtocol {
     Http2,
     /// HTTP/2 whose own answers are always gRPC.
     Grpc,
+    /// Bytes, relayed to a cluster.
+    Tcp,
 }
 
 /// `forwarded`
@@ -64,15 +71,34 @@ pub enum RequestId {
     Off,
 }
 
+/// `drain`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainOrder {
+    /// At once.
+    #[default]
+    Normal,
+    /// When the connections of all listeners that are `normal` have ended, such as those by which an application
+    /// reaches others: it may need them to answer what has come in.
+    Last,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     bind: Node,
     protocol: Option<Node>,
+    connection: Option<Node>,
     forwarded: Option<Node>,
     request_id: Option<Node>,
+    drain: Option<Node>,
     pipeline: Option<Node>,
     routes: Option<Node>,
+    /// These two are read with a relay.
+    #[serde(rename = "cluster")]
+    _cluster: Option<Node>,
+    #[serde(rename = "timeouts")]
+    _timeouts: Option<Node>,
 }
 
 impl ListenerSpec {
@@ -92,19 +118,32 @@ impl ListenerSpec {
                 return None;
             }
         };
-        let bind = read_bind(&settings.bind).map_err(|invalid| invalid.at(&settings.bind));
-        let bind = faults.take(bind, &format!("{path}.bind"));
+        let bind = faults.take(BindSpec::read(&settings.bind), &format!("{path}.bind"));
         let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
-        let (protocol, forwarded, request_id) = (
+        let (protocol, forwarded, request_id, drain) = (
             of(settings.protocol, "protocol"),
             of(settings.forwarded, "forwarded"),
             of(settings.request_id, "request_id"),
+            of(settings.drain, "drain"),
         );
         let protocol = read_or_default(&protocol, faults);
-        let forwarded = read_or_default(&forwarded, faults);
+        // the peer of a Unix socket has no address to append
+        let is_unix = bind.as_ref().is_some_and(|bind| bind.is_unix());
+        let forwarded = match forwarded {
+            (None, _) if is_unix => Forwarded::Off,
+            forwarded => read_or_default(&forwarded, faults),
+        };
         let request_id = read_or_default(&request_id, faults);
+        let drain = read_or_default(&drain, faults);
+        let connection =
+            ConnectionLayer::read_list(settings.connection.as_ref(), &format!("{path}.connection"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
+        let relays = protocol == ListenerProtocol::Tcp;
+        let relay = relays.then(|| RelaySpec::read(node, &path, faults)).flatten();
+        if !relays {
+            RelaySpec::refuse(node, &path, faults);
+        }
         let Some(bind) = bind else {
             faults.orphan(Place::Listener, pipeline, format!("{path}.pipeline"));
             routes.into_iter().for_each(|route| route.orphan(faults));
@@ -115,8 +154,11 @@ impl ListenerSpec {
             position: key.position,
             bind,
             protocol,
+            connection,
             forwarded,
             request_id,
+            drain,
+            relay,
             pipeline,
             routes,
         })
@@ -128,21 +170,4 @@ fn read_or_default<T: Default + serde::de::DeserializeOwned>(part: &(Option<Node
         (Some(node), path) => faults.read(node, path).unwrap_or_default(),
         (None, _) => T::default(),
     }
-}
-
-fn read_bind(node: &Node) -> Result<Spanned<SocketAddr>, Invalid> {
-    if let Value::String(text) = &node.value {
-        if text.starts_with("unix:") {
-            return Err(Invalid::new("listeners on Unix sockets are not built yet; expected `IP:PORT`"));
-        }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            return Err(Invalid::new(format!("expected `IP:PORT`, found {}", node.describe()))
-                .with_suggestion(format!("did you mean `127.0.0.1:{port}`?")));
-        }
-        if let Some(port) = text.strip_prefix(':') {
-            return Err(Invalid::new(format!("expected `IP:PORT`, found {}", node.describe()))
-                .with_suggestion(format!("did you mean `0.0.0.0:{port}`?")));
-        }
-    }
-    node.deserialize()
 }

@@ -1,14 +1,20 @@
 //! The spec: what a configuration file says, as types. Each listener, route, cluster and layer is read from its own
 //! subtree, so that every fault in every one of them is reported in one go.
 
+mod bind;
 mod cluster;
+mod connection;
 mod listener;
 mod registration;
+mod relay;
 mod route;
 
+pub use bind::BindSpec;
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
-pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use connection::ConnectionLayer;
+pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
 pub use registration::RegistrationSpec;
+pub use relay::{RelaySpec, RelayTimeouts};
 pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
 
 use mesh_core::{
@@ -17,7 +23,7 @@ use mesh_core::{
     units,
 };
 use serde::Deserialize;
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 /// A whole spec. Its parts are good each by itself; [`Plan`](crate::Plan) checks what they say of each other.
 #[derive(Clone, Debug, Default)]
@@ -37,11 +43,16 @@ pub struct Spec {
 }
 
 /// `admin`
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct AdminSpec {
-    /// Where it listens. Port 0: any free one, which is logged.
-    pub bind: Spanned<SocketAddr>,
+    /// Where it listens.
+    pub bind: Spanned<BindSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    bind: Node,
 }
 
 /// `shutdown`
@@ -143,7 +154,9 @@ impl Spec {
             if root.is_null() { Root::default() } else { faults.read(root, "").unwrap_or_else(|| partly(root)) };
         let mut spec = Spec::default();
         if let Some(node) = &parts.admin {
-            spec.admin = faults.read(node, "admin");
+            let admin: Option<Admin> = faults.read(node, "admin");
+            let bind = admin.and_then(|admin| faults.take(BindSpec::read(&admin.bind), "admin.bind"));
+            spec.admin = bind.map(|bind| AdminSpec { bind });
         }
         if let Some(node) = &parts.workers {
             spec.workers = faults.read(node, "workers");

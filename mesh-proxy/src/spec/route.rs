@@ -34,6 +34,16 @@ pub enum ActionSpec {
     Respond(RespondSpec),
 }
 
+impl ActionSpec {
+    /// The clusters it may lead to.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::Cluster(name) => Some(name.value.as_str()).into_iter(),
+            Self::Respond(_) => None.into_iter(),
+        }
+    }
+}
+
 /// `match`: all conditions must hold
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -41,7 +41,7 @@ workers: 0
 shutdown: { delay: 5 }
 listeners:
   web:
-    bind: "unix:/run/a.sock"
+    bind: "unix:run/a.sock"
     protocol: htpp
     routes:
       - match: { path: { prefix: v1 } }
@@ -87,4 +87,97 @@ fn a_route_keeps_its_name_while_it_is_the_same() {
     assert_eq!(one, name("{ cluster: x, match: { path: { prefix: /a } }, pipeline: [ metrics ] }"));
     assert_ne!(one, name("{ match: { path: { prefix: /b } }, cluster: x }"));
     assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: y }"));
+}
+
+#[test]
+fn binds() {
+    let bind = |value: &str| {
+        let (spec, faults) = read_spec(&format!("admin: {{ bind: {value} }}"));
+        match spec.admin {
+            Some(admin) => Ok((admin.bind.address.to_string(), admin.bind.mode)),
+            None => Err(faults.join("\n")),
+        }
+    };
+    assert_eq!(bind("127.0.0.1:80"), Ok(("127.0.0.1:80".into(), 0o600)));
+    assert_eq!(bind("\"[::1]:80\""), Ok(("[::1]:80".into(), 0o600)));
+    assert_eq!(bind("unix:/run/a.sock"), Ok(("unix:/run/a.sock".into(), 0o600)));
+    assert_eq!(bind("{ address: unix:/a, mode: \"0660\" }"), Ok(("unix:/a".into(), 0o660)));
+    assert_eq!(bind("{ address: unix:/a, mode: \"666\" }"), Ok(("unix:/a".into(), 0o666)));
+    for (bad, place, why) in [
+        ("localhost:80", "1:16 ", "did you mean `127.0.0.1:80`?"),
+        ("\":80\"", "1:16 ", "did you mean `0.0.0.0:80`?"),
+        ("/run/a.sock", "1:16 ", "did you mean `unix:/run/a.sock`?"),
+        ("unix:a", "1:16 ", "expected `IP:PORT` or `unix:/PATH`"),
+        ("80", "1:16 ", "found the number `80`"),
+        ("{ mode: \"0660\" }", "1:16 ", "address"),
+        ("{ address: unix:/a, mode: 0660 }", "1:42 ", "did you mean \"0660\", in quotes?"),
+        ("{ address: unix:/a, mode: \"0888\" }", "1:42 ", "octal"),
+        ("{ address: unix:/a, mode: \"1777\" }", "1:42 ", "octal"),
+        ("{ address: 127.0.0.1:80, mode: \"0660\" }", "1:47 ", "only the file of a Unix socket has a mode"),
+        ("{ address: unix:/a, mod: \"0660\" }", "1:36 ", "mode"),
+        (&format!("unix:/{}", "a".repeat(107)), "1:16 ", "at the most 107 bytes, this one 108"),
+    ] {
+        let fault = bind(bad).expect_err(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
+}
+
+#[test]
+fn forwarded_is_off_on_unix_sockets_unless_asked_for() {
+    let forwarded = |rest: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ web: {{ {rest} }} }}"));
+        assert_eq!(faults, [""; 0]);
+        spec.listeners[0].forwarded
+    };
+    assert_eq!(forwarded("bind: 127.0.0.1:80"), Forwarded::Append);
+    assert_eq!(forwarded("bind: unix:/a"), Forwarded::Off);
+    assert_eq!(forwarded("bind: unix:/a, forwarded: append"), Forwarded::Append);
+}
+
+#[test]
+fn connection_layers() {
+    let read = |list: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ a: {{ bind: unix:/a, connection: {list} }} }}"));
+        (spec.listeners.into_iter().next().map(|listener| listener.connection), faults.join("\n"))
+    };
+    let of = |max| Some(vec![ConnectionLayer::MaxConnections(NonZeroUsize::new(max).unwrap())]);
+    assert_eq!(read("[ max_connections: 10 ]"), (of(10), String::new()));
+    assert_eq!(read("[]"), (Some(vec![]), String::new()));
+    for (bad, place, why) in [
+        ("[ max_connections: 0 ]", "1:65 ", "from 1 to"),
+        ("[ max_connections: many ]", "1:65 ", "many"),
+        ("[ max_connection: 1 ]", "1:48 ", "did you mean `max_connections`?"),
+        ("[ max_connections ]", "1:48 ", "expected `max_connections: NUMBER`"),
+        ("[ max_connections: 1, max_connections: 2 ]", "1:68 ", "twice"),
+        ("{ max_connections: 1 }", "1:46 ", "expected a list"),
+    ] {
+        let (_, fault) = read(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
+}
+
+#[test]
+fn relays() {
+    let read = |rest: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ a: {{ bind: unix:/a, {rest} }} }}"));
+        (spec.listeners.into_iter().next().and_then(|listener| listener.relay), faults.join("\n"))
+    };
+    let (relay, faults) = read("protocol: tcp, cluster: b");
+    assert_eq!(faults, "");
+    let relay = relay.unwrap();
+    assert_eq!((relay.cluster.as_str(), relay.timeouts.idle), ("b", Duration::from_secs(3600)));
+    let (relay, faults) = read("protocol: tcp, cluster: b, timeouts: { idle: 5s }");
+    assert_eq!((relay.unwrap().timeouts.idle, faults.as_str()), (Duration::from_secs(5), ""));
+    for (bad, place, why) in [
+        ("protocol: tcp", "1:17 ", "needs a `cluster`"),
+        ("protocol: tcp, cluster: b, routes: []", "1:69 ", "`cluster` in place of routes"),
+        ("protocol: tcp, cluster: b, forwarded: off", "1:72 ", "that is for HTTP"),
+        ("protocol: tcp, cluster: b, request_id: off", "1:73 ", "that is for HTTP"),
+        ("protocol: tcp, cluster: b, timeouts: { idl: 5s }", "1:73 ", "idl"),
+        ("cluster: b", "1:43 ", "is for listeners with `protocol: tcp`"),
+        ("timeouts: { idle: 5s }", "1:44 ", "is for listeners with `protocol: tcp`"),
+    ] {
+        let (_, fault) = read(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
 }
