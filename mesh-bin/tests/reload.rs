@@ -194,7 +194,7 @@ listeners:
             rate = 1_000_000 + round,
             timeout = 20 + round % 3,
             failures = 5 + round % 2,
-            endpoint = if round % 3 == 0 { format!(", \"127.0.0.1:{two}\"") } else { String::new() },
+            endpoint = if round.is_multiple_of(3) { format!(", \"127.0.0.1:{two}\"") } else { String::new() },
         )
     };
     let mesh = Mesh::start_whole(&text(0), admin);

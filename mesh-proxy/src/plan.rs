@@ -15,7 +15,7 @@ use mesh_core::{
 use mesh_discovery::{CheckedRegistrar, CheckedSource};
 use mesh_net::Connection;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     sync::Arc,
@@ -135,7 +135,9 @@ impl Plan {
     pub fn check_partly(document: &Document, layers: &Layers) -> (Option<Self>, Vec<Diagnostic>) {
         let (spec, mut faults) = Spec::read_all(&document.root);
         let orphans = std::mem::take(&mut faults.orphans);
-        let mut checker = Checker { layers, faults, ids: HashMap::new() };
+        let clusters = document.root.get("clusters").map_or(&[][..], Node::entries);
+        let clusters = clusters.iter().map(|(key, _)| key.name.as_str()).collect();
+        let mut checker = Checker { layers, faults, ids: HashMap::new(), clusters };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
         let clusters =
             spec.clusters.iter().map(|cluster| checker.cluster(cluster, Use::of(&cluster.name, &spec))).collect();
@@ -220,6 +222,8 @@ struct Checker<'a> {
     faults: Faults,
     /// Where each `id` was seen first.
     ids: HashMap<String, String>,
+    /// Those that are written down, also where they are not good.
+    clusters: HashSet<&'a str>,
 }
 
 impl Checker<'_> {
@@ -346,7 +350,7 @@ impl Checker<'_> {
 
     /// The name of a cluster.
     fn reference(&mut self, name: &Spanned<String>, path: String, root: &Node) {
-        if root.get("clusters").and_then(|clusters| clusters.get(name)).is_none() {
+        if !self.clusters.contains(name.as_str()) {
             self.faults.found.push(unknown_cluster(name, root).at_position(name.position).in_path(path));
         }
     }

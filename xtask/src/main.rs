@@ -28,6 +28,7 @@ usage: cargo xtask TARGET
   layers        user instructions that each layer adds to a call, beside public crates
   memory        resident memory after start and under load
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
+  reload        a large spec taken again under load: how long it takes, what clients see
   load          throughput under wrk and h2load, without a single error
 ";
 
@@ -75,6 +76,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::load);
             steps.run("load", measure::load);
         }
+        Some("reload") => steps.run("reload", measure::reload),
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");
