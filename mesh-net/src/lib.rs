@@ -1,6 +1,8 @@
-//! Sockets for proxies that run one thread per core: a listening socket for each worker, an accept loop that survives a
-//! shortage of file descriptors, HTTP/1 and HTTP/2 told apart on one port, connections to endpoints with errors that say
-//! who is to blame, and a graceful stop. On tokio, any runtime flavour; nothing here knows of HTTP beyond the preface.
+//! Sockets for proxies that run one thread per core, over TCP and Unix sockets: a listening socket for each worker, an
+//! accept loop that survives a shortage of file descriptors, limits that are exact over all workers, an even spread of
+//! few connections over many of them, HTTP/1 and HTTP/2 told apart on one port, connections to endpoints with errors
+//! that say who is to blame, a relay of bytes under tower layers, and a graceful stop. On tokio, any runtime flavour;
+//! nothing here knows of HTTP beyond the preface.
 //!
 //! ```
 //! use std::num::NonZeroUsize;
@@ -54,12 +56,15 @@
 //!   `getsockname` where that is bound to all addresses); a reference count and an atomic addition for its guard.
 //! - Detection: one read of at most 24 bytes into the future itself, no allocation; then one comparison per read.
 //! - A connection made: `socket`, four options, `connect`, `epoll_ctl`, `getsockopt`, `getsockname`; one timer.
+//! - A connection counted: one atomic operation. Given to another worker: two `epoll_ctl`, a box, and its wake-up.
+//! - A relayed connection: one task and its timer, no buffer while it is quiet; a read and a write for what comes.
 //! - A drain that has not started: one atomic load where [`Watch::is_draining`] is asked, one list entry per waiter.
 //!
 //! # What is where
 //! `listen` makes sockets (`unix` those with a file), `accept` takes connections from them, `limit` counts them, `spread`
-//! gives them to workers, `detect` looks at their first bytes, `connect` is the way out, `drain` ends it all;
-//! `descriptors` knows how many there may be. What wraps a connection (TLS, PROXY protocol) goes between `accept` and
+//! gives them to workers, `detect` looks at their first bytes, `connect` is the way out, `relay` carries bytes there and
+//! back, under layers that see a whole `connection` as one request, `drain` ends it all; `descriptors` knows how many
+//! sockets there may be. What wraps a connection (TLS, PROXY protocol) goes between `accept` and
 //! `detect`, which takes any stream.
 
 mod accept;

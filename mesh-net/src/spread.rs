@@ -201,6 +201,33 @@ mod tests {
         }
     }
 
+    /// The share that is handed over where connections come and go at random, accepted by any worker.
+    fn share_handed_over(workers: usize, open: usize) -> f64 {
+        const STEPS: u32 = 20_000;
+        let (places, mut random) = (Place::<()>::new(workers), fastrand::Rng::with_seed(7));
+        let (mut all, mut handed) = (Vec::new(), 0);
+        for step in 0..STEPS + open as u32 {
+            if all.len() == open {
+                all.swap_remove(random.usize(..open));
+            }
+            let place = &places[random.usize(..workers)].0;
+            let load = place.choose();
+            handed += u32::from(step >= open as u32 && !place.is_here(&load));
+            all.push(load);
+        }
+        f64::from(handed) / f64::from(STEPS)
+    }
+
+    #[test]
+    fn many_connections_mostly_stay_where_they_are_accepted() {
+        let shares = [(2, 100), (2, 1000), (4, 100), (4, 1000), (16, 1000), (16, 10_000)]
+            .map(|(workers, open)| (workers, open, share_handed_over(workers, open)));
+        for (workers, open, share) in shares {
+            println!("{workers} workers, {open} connections: {:.2} % are handed over", share * 100.0);
+        }
+        assert!(shares[1].2 < 0.01 && shares[3].2 < 0.03 && shares[5].2 < 0.02, "{shares:?}");
+    }
+
     proptest! {
         /// Whoever accepts: no worker is more than one, or an eighth, above the least.
         #[test]

@@ -26,7 +26,7 @@ async fn futures_are_send_and_small() {
     let size = size_of_sendable(&connect);
     assert!(size <= 640, "{size}");
     let stream = connect.await.unwrap();
-    assert!(size_of_sendable(&detect(stream)) <= 144);
+    assert!(size_of_sendable(&detect(stream)) <= 160);
     assert!(size_of_sendable(&watch.signaled()) <= 128);
     assert!(size_of_sendable(&drain.finished()) <= 256);
     assert!(size_of::<Rewind<TcpStream>>() <= size_of::<TcpStream>() + 40);
