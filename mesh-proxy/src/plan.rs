@@ -139,8 +139,9 @@ impl Plan {
         let clusters = clusters.iter().map(|(key, _)| key.name.as_str()).collect();
         let mut checker = Checker { layers, faults, ids: HashMap::new(), clusters };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
-        let clusters =
-            spec.clusters.iter().map(|cluster| checker.cluster(cluster, Use::of(&cluster.name, &spec))).collect();
+        let uses = Use::of_all(&spec);
+        let of = |cluster: &ClusterSpec| uses.get(cluster.name.as_str()).copied().unwrap_or_default();
+        let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster, of(cluster))).collect();
         let registrations =
             spec.registrations.iter().filter_map(|registration| checker.registrar(registration)).collect();
         for orphan in &orphans {
@@ -200,14 +201,16 @@ pub(crate) struct Use {
 }
 
 impl Use {
-    fn of(cluster: &str, spec: &Spec) -> Self {
-        let mut found = Self::default();
+    /// Of each cluster to which anybody comes.
+    fn of_all(spec: &Spec) -> HashMap<&str, Self> {
+        let mut found = HashMap::<&str, Self>::new();
         for listener in &spec.listeners {
-            found.by_relays |= listener.relay.as_ref().is_some_and(|relay| *relay.cluster == cluster);
-            found.by_routes |= listener
-                .routes
-                .iter()
-                .any(|route| matches!(&route.action, ActionSpec::Cluster(name) if **name == cluster));
+            if let Some(relay) = &listener.relay {
+                found.entry(&relay.cluster).or_default().by_relays = true;
+            }
+            for cluster in listener.routes.iter().flat_map(|route| route.action.clusters()) {
+                found.entry(cluster).or_default().by_routes = true;
+            }
         }
         found
     }
@@ -423,11 +426,12 @@ fn warnings(spec: &Spec) -> Vec<Invalid> {
         pipeline(&cluster.pipeline, &format!("clusters.{}.pipeline", cluster.name));
         pipeline(&cluster.endpoint_pipeline, &format!("clusters.{}.endpoint_pipeline", cluster.name));
     }
+    let uses = Use::of_all(spec);
     for relay in spec.listeners.iter().filter_map(|listener| Some((listener, listener.relay.as_ref()?))) {
         let (listener, cluster) = (relay.0, &relay.1.cluster);
         let has_layers = |of: &ClusterSpec| !of.pipeline.is_empty() || !of.endpoint_pipeline.is_empty();
         let layers = spec.clusters.iter().any(|of| of.name == **cluster && has_layers(of));
-        if layers && Use::of(cluster, spec).by_routes {
+        if layers && uses.get(cluster.as_str()).is_some_and(|usage| usage.by_routes) {
             let reason = format!(
                 "the layers of cluster `{}` are for requests, which come to it, too: a relay passes them by",
                 cluster.value
