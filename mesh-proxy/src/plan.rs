@@ -4,7 +4,7 @@
 use crate::{
     layers::Layers,
     read::{Diagnostic, Document, Environment, read_file, sort},
-    spec::{ActionSpec, ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
+    spec::{ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
@@ -204,10 +204,8 @@ impl Use {
         let mut found = Self::default();
         for listener in &spec.listeners {
             found.by_relays |= listener.relay.as_ref().is_some_and(|relay| *relay.cluster == cluster);
-            found.by_routes |= listener
-                .routes
-                .iter()
-                .any(|route| matches!(&route.action, ActionSpec::Cluster(name) if **name == cluster));
+            found.by_routes |=
+                listener.routes.iter().flat_map(|route| route.action.clusters()).any(|name| **name == cluster);
         }
         found
     }
@@ -341,8 +339,8 @@ impl Checker<'_> {
                     ));
                     self.faults.found.push(invalid.at_position(route.position).in_path(&route.path));
                 }
-                if let ActionSpec::Cluster(name) = &route.action {
-                    self.reference(name, format!("{}.cluster", route.path), root);
+                for name in route.action.clusters() {
+                    self.reference(name, format!("{}.{}", route.path, route.action.key()), root);
                 }
             }
         }

@@ -170,7 +170,9 @@ fn ask(port: u16, pause: Option<Duration>, over: &AtomicBool, answered: &AtomicU
 /// Puts a file in the place of another.
 fn put(file: &Path, text: &str) -> Outcome {
     let next = file.with_extension("next");
-    fs::write(&next, text).and_then(|()| fs::rename(&next, file)).map_err(|error| format!("{}: {error}", file.display()))
+    fs::write(&next, text)
+        .and_then(|()| fs::rename(&next, file))
+        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn post_reload(admin: u16) -> Outcome {
