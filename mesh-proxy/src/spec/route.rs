@@ -125,16 +125,13 @@ impl RouteSpec {
             return Err(Invalid::new("a redirect leads to another `path`, `host` or `scheme`"));
         }
         let known: Vec<&str> = self.template().into_iter().flat_map(PathTemplate::variables).collect();
-        let variables = redirect.path.iter().flat_map(super::LocationPath::variables);
-        for name in variables.filter(|name| !known.contains(name)) {
-            let invalid = Invalid::new(format!("`{{{name}}}` is no variable of `match.path.template`"));
-            return Err(match nearest(name, known.iter().copied()) {
-                Some(known) => invalid.with_suggestion(format!("did you mean `{{{known}}}`?")),
-                None => invalid,
-            }
-            .in_path("path"));
-        }
-        Ok(())
+        let mut variables = redirect.path.iter().flat_map(super::LocationPath::variables);
+        let Some(name) = variables.find(|name| !known.contains(name)) else { return Ok(()) };
+        let invalid = Invalid::new(format!("`{{{name}}}` is no variable of `match.path.template`")).in_path("path");
+        Err(match nearest(name, known.iter().copied()) {
+            Some(known) => invalid.with_suggestion(format!("did you mean `{{{known}}}`?")),
+            None => invalid,
+        })
     }
 
     /// The template of its path, if it has one.
