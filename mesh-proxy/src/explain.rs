@@ -1,8 +1,10 @@
 //! A plan as a person reads it: every pipeline with every default filled in, the runs marked.
 
+mod route;
+
 use crate::{
     plan::Plan,
-    spec::{ActionSpec, ClusterSpec, ConnectionLayer, HostPattern, MatchSpec, PathPattern},
+    spec::{ClusterSpec, ConnectionLayer},
 };
 use mesh_core::{
     Protocol,
@@ -33,8 +35,10 @@ pub fn explain(plan: &Plan) -> String {
     for (listener, planned) in spec.listeners.iter().zip(&plan.listeners) {
         let (protocol, forwarded) = (word(&listener.protocol), word(&listener.forwarded));
         let (request_id, drain) = (word(&listener.request_id), word(&listener.drain));
+        let merge_slashes = word(&listener.merge_slashes);
         let mut node = Tree::new(format!(
-            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, drain: {drain})",
+            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, \
+             merge_slashes: {merge_slashes}, drain: {drain})",
             listener.name, listener.bind.value
         ));
         for ConnectionLayer::MaxConnections(max) in &listener.connection {
@@ -47,13 +51,7 @@ pub fn explain(plan: &Plan) -> String {
             node.children.push(Tree::new(format!("relay → cluster {} (timeouts: idle {idle})", *relay.cluster)));
         }
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
-            let action = match &route.action {
-                ActionSpec::Cluster(cluster) => format!("cluster {}", cluster.value),
-                ActionSpec::Respond(respond) => {
-                    format!("respond {} with {} bytes", respond.status.as_u16(), respond.body.len())
-                }
-            };
-            let mut branch = Tree::new(format!("route {}: {} → {action}", route.name, conditions(&route.matches)));
+            let mut branch = Tree::new(route::line(route));
             branch.pipeline(&planned.pipeline);
             node.children.push(branch);
         }
@@ -112,25 +110,6 @@ fn word(value: &impl serde::Serialize) -> String {
         Ok(other) => other.to_string(),
         Err(_) => String::new(),
     }
-}
-
-fn conditions(matches: &MatchSpec) -> String {
-    let mut conditions = Vec::new();
-    match &matches.host {
-        Some(HostPattern::Exact(host)) => conditions.push(format!("host {host}")),
-        Some(HostPattern::Below(domain)) => conditions.push(format!("host *{domain}")),
-        None => {}
-    }
-    match &matches.path {
-        Some(PathPattern::Exact(path)) => conditions.push(format!("path = {}", path.0)),
-        Some(PathPattern::Prefix(path)) => conditions.push(format!("path {}…", path.0)),
-        None => {}
-    }
-    if !matches.methods.is_empty() {
-        let methods: Vec<&str> = matches.methods.iter().map(http::Method::as_str).collect();
-        conditions.push(methods.join("|"));
-    }
-    if conditions.is_empty() { "everything".into() } else { conditions.join(", ") }
 }
 
 struct Tree {

@@ -38,7 +38,7 @@ mod layers;
 mod plan;
 pub mod read;
 mod reload;
-mod router;
+pub mod router;
 pub mod spec;
 
 pub use engine::{Changes, ClusterStatus, EndpointStatus, Engine, Reason, ReloadError, ReloadReport, StartError};

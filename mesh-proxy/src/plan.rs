@@ -1,10 +1,12 @@
 //! A spec that has been found good as a whole: every layer checked, every reference resolved. Nothing has been made
 //! of it yet.
 
+mod warnings;
+
 use crate::{
     layers::Layers,
     read::{Diagnostic, Document, Environment, read_file, sort},
-    spec::{ActionSpec, ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
+    spec::{ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
@@ -151,7 +153,7 @@ impl Plan {
         let mut faults: Vec<Diagnostic> =
             checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
-        let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
+        let warnings = warnings::warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
         let (root, fingerprint) = (document.root.clone(), Fingerprint::of(&document.text));
         let plan = Self { spec, listeners, clusters, registrations, root, fingerprint, warnings };
         (faults.is_empty().then_some(plan), faults)
@@ -344,8 +346,8 @@ impl Checker<'_> {
                     ));
                     self.faults.found.push(invalid.at_position(route.position).in_path(&route.path));
                 }
-                if let ActionSpec::Cluster(name) = &route.action {
-                    self.reference(name, format!("{}.cluster", route.path), root);
+                for name in route.action.clusters() {
+                    self.reference(name, format!("{}.{}", route.path, route.action.key()), root);
                 }
             }
         }
@@ -386,61 +388,6 @@ fn unknown_cluster(name: &str, root: &Node) -> Invalid {
         None if names.is_empty() => invalid.with_suggestion("`clusters` is empty"),
         None => invalid.with_suggestion(format!("the clusters are {}", names.join(", "))),
     }
-}
-
-/// Orders that are known to be harmful, each with the reason.
-const HARMFUL: [(&str, &str, &str); 5] = [
-    ("rate_limit", "metrics", "metrics inside rate_limit does not see what it refuses; put metrics further out"),
-    (
-        "concurrency_limit",
-        "fault_injection",
-        "a delay inside concurrency_limit holds its permits; put fault_injection further out",
-    ),
-    ("retry", "rate_limit", "rate_limit inside retry counts every attempt; put retry further in"),
-    ("retry", "metrics", "metrics inside retry counts every attempt as a request; put metrics further out"),
-    ("rate_limit", "timeout", "timeout inside rate_limit is not what bounds the whole call; put timeout further out"),
-];
-
-fn warnings(spec: &Spec) -> Vec<Invalid> {
-    let mut found = Vec::new();
-    let mut pipeline = |layers: &[LayerSpec], path: &str| {
-        for (outer, inner, reason) in HARMFUL {
-            let outer = layers.iter().position(|layer| layer.name == outer);
-            let inner = layers.iter().position(|layer| layer.name == inner);
-            if let (Some(outer), Some(inner)) = (outer, inner)
-                && outer < inner
-            {
-                found.push(Invalid::new(reason).at_position(layers[inner].position).in_path(path));
-            }
-        }
-        for layer in layers.iter().filter(|layer| layer.name == "load_shed") {
-            let reason = "load_shed acts on readiness, and a stage is always ready: it does nothing here";
-            found.push(Invalid::new(reason).at_position(layer.position).in_path(path));
-        }
-    };
-    for listener in &spec.listeners {
-        pipeline(&listener.pipeline, &format!("listeners.{}.pipeline", listener.name));
-        listener.routes.iter().for_each(|route| pipeline(&route.pipeline, &format!("{}.pipeline", route.path)));
-    }
-    for cluster in &spec.clusters {
-        pipeline(&cluster.pipeline, &format!("clusters.{}.pipeline", cluster.name));
-        pipeline(&cluster.endpoint_pipeline, &format!("clusters.{}.endpoint_pipeline", cluster.name));
-    }
-    let uses = Use::of_all(spec);
-    for relay in spec.listeners.iter().filter_map(|listener| Some((listener, listener.relay.as_ref()?))) {
-        let (listener, cluster) = (relay.0, &relay.1.cluster);
-        let has_layers = |of: &ClusterSpec| !of.pipeline.is_empty() || !of.endpoint_pipeline.is_empty();
-        let layers = spec.clusters.iter().any(|of| of.name == **cluster && has_layers(of));
-        if layers && uses.get(cluster.as_str()).is_some_and(|usage| usage.by_routes) {
-            let reason = format!(
-                "the layers of cluster `{}` are for requests, which come to it, too: a relay passes them by",
-                cluster.value
-            );
-            let invalid = Invalid::new(reason).at_position(cluster.position);
-            found.push(invalid.in_path(format!("listeners.{}.cluster", listener.name)));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

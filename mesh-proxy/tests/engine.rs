@@ -1,7 +1,7 @@
 //! The engine as a library: a plan is run, another takes its place, a bad one changes nothing.
 
 use mesh_core::{
-    At, Gate, Kind, Rejection, Ticket, Watch,
+    At, Attribute, Gate, Kind, Rejection, Ticket, Watch,
     pipeline::{Fate, NoSettings},
 };
 use mesh_proxy::{Engine, Layers, Plan, ReloadError, Request, read};
@@ -171,6 +171,53 @@ clusters:
         // the old one is gone by and by
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    engine.shutdown(Duration::ZERO, Duration::from_secs(5)).await;
+}
+
+/// Lets pass what has the attribute with this value.
+struct Only {
+    attribute: Attribute<Request>,
+    value: &'static [u8],
+}
+
+impl Watch for Only {}
+
+impl Gate<Request> for Only {
+    fn admit(&self, request: &mut Request, _: &At) -> Result<Option<Ticket>, Rejection> {
+        match self.attribute.first(request, |value| value == self.value) {
+            Some(true) => Ok(None),
+            _ => Err(Rejection::new(Kind::Forbidden)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn layers_behind_the_router_see_its_template() {
+    let mut layers = Layers::none();
+    for (name, attribute, value) in [("only_7", "path.id", "7"), ("only_users", "template", "/users/{id}")] {
+        layers.http.gate(name, "Lets pass what a route matched so", move |_: NoSettings, _, site| {
+            let attribute = site.attribute(attribute).expect("known behind a router");
+            Arc::new(Only { attribute, value: value.as_bytes() })
+        });
+    }
+    let text = "workers: 1
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes:
+      - { match: { path: { template: \"/users/{id}\" } }, pipeline: [ only_7, only_users ], respond: { body: user } }
+      - { pipeline: [ only_users ], respond: { body: other } }
+";
+    let engine = Engine::start(plan(text, &layers).expect("good")).expect("started");
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
+    on_a_thread(move || {
+        let mut client = Client::open(address);
+        assert_eq!(client.get("/users/7"), (200, "user".into()));
+        assert_eq!(client.get("/users/8").0, 403);
+        // a route without a template, on the same connection
+        assert_eq!(client.get("/other").0, 403);
+    })
+    .await;
     engine.shutdown(Duration::ZERO, Duration::from_secs(5)).await;
 }
 

@@ -3,16 +3,19 @@
 use super::{
     cluster::Cluster,
     connections::{ConnectionLayers, ProcessLimit},
+    edit::RequestEdit,
+    redirect::Redirect,
     relay::RelayListener,
     report::{Changes, ReloadReport},
-    route::{Leaf, Reachable, RouterService, Target},
+    route::{Leaf, Reachable, Route, RouterService, Target},
+    split::Split,
 };
 use crate::{
     plan::{Plan, PlannedListener},
-    router::{Route, Router},
-    spec::{ActionSpec, ListenerSpec},
+    router::Router,
+    spec::{ActionSpec, ListenerSpec, MergeSlashes, RouteSpec},
 };
-use mesh_codec_http::Http;
+use mesh_codec_http::{Http, forward::Slashes};
 use mesh_core::{
     Name,
     pipeline::{Fate, Spawn, Stage, StageHandle, StageRef, States},
@@ -52,7 +55,7 @@ pub(super) struct ListenerConfig {
     relay: Option<RelayListener>,
     pub(super) connection: ConnectionLayers,
     /// The one in the stage.
-    pub(super) router: Arc<Router<Target>>,
+    pub(super) router: Arc<Router<Route>>,
 }
 
 impl Config {
@@ -111,7 +114,7 @@ impl Config {
             let same = before.and_then(|before| before.listener(&spec.name)).filter(|_| {
                 let leads_on = |name| same_cluster(before, &clusters, name);
                 let relay = spec.relay.iter().map(|relay| relay.cluster.as_str());
-                let routes = spec.routes.iter().flat_map(|route| route.action.clusters());
+                let routes = spec.routes.iter().flat_map(|route| route.action.clusters()).map(|name| name.as_str());
                 written.is(&spec.name, node) && routes.chain(relay).all(leads_on)
             });
             report.listeners.note(&spec.name, written.0.get(spec.name.as_str()).map(|before| *before == node));
@@ -220,21 +223,28 @@ impl ListenerConfig {
         });
         let (previous, next) = (&previous.http, &mut next.http);
         let routes = spec.routes.iter().zip(&planned.routes).filter_map(|(route, planned)| {
-            let leaf = match &route.action {
-                // a plan names no cluster that is not there
-                ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.clone()),
-                ActionSpec::Respond(respond) => Leaf::Respond(Arc::new(respond.clone())),
-            };
+            let leaf = leaf(route, clusters)?;
             let target = if planned.pipeline.is_empty() {
                 Target::Leaf(leaf)
             } else {
                 let pipeline = planned.pipeline.make(&planned.site, previous, next);
                 Target::Stage(StageHandle::new(move || pipeline.apply(Stage::new(leaf.clone()))))
             };
-            Some(Route { name: Name::intern(&route.name), matches: route.matches.clone(), target })
+            let running = Route {
+                name: Name::intern(&route.name),
+                template: route.template().map_or(Name::NONE, |template| Name::intern(template.as_str())),
+                edit: RequestEdit::of(route).map(Box::new),
+                response: (!route.headers.response.is_empty()).then(|| Arc::new(route.headers.response.clone())),
+                target,
+            };
+            Some((route.matches.clone(), running))
         });
-        let router = Arc::new(Router::new(routes.collect()));
-        let service = RouterService(router.clone());
+        let slashes = match spec.merge_slashes {
+            MergeSlashes::Off => Slashes::Keep,
+            MergeSlashes::On => Slashes::Merge,
+        };
+        let router = Arc::new(Router::new(routes));
+        let service = RouterService { router: router.clone(), slashes };
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
         Self {
             stage: StageHandle::new(move || pipeline.apply(Stage::new(service.clone()))),
@@ -253,4 +263,19 @@ impl ListenerConfig {
     pub(super) fn stage(&self) -> StageRef<Http> {
         self.stage.stage()
     }
+}
+
+/// What a route does in the end. A plan names no cluster that is not there.
+fn leaf(route: &RouteSpec, clusters: &Clusters) -> Option<Leaf> {
+    Some(match &route.action {
+        ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.clone()),
+        ActionSpec::Split(split) => {
+            let parts = split.0.iter().filter_map(|(name, weight)| Some((clusters.get(&name.value)?.clone(), *weight)));
+            Leaf::Split(Arc::new(Split::new(parts)?))
+        }
+        ActionSpec::Redirect(redirect) => {
+            Leaf::Redirect(Arc::new(Redirect { spec: redirect.clone(), template: route.template().cloned() }))
+        }
+        ActionSpec::Respond(respond) => Leaf::Respond(Arc::new(respond.clone())),
+    })
 }

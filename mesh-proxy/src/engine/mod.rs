@@ -4,15 +4,18 @@ mod clock;
 mod cluster;
 mod config;
 mod connections;
+mod edit;
 mod endpoint_stages;
 mod error;
 mod listener;
 mod newest;
+mod redirect;
 mod registrations;
 mod relay;
 mod report;
 mod retire;
 mod route;
+mod split;
 mod status;
 mod worker;
 

@@ -1,13 +1,23 @@
 //! What stands below a listener's pipeline: the router, and what routes lead to.
 
-use super::cluster::Cluster;
-use crate::{router::Router, spec::RespondSpec};
+use super::{
+    cluster::Cluster,
+    edit::{RequestEdit, set_path},
+    redirect::Redirect,
+    split::Split,
+};
+use crate::{
+    router::Router,
+    spec::{HeaderOps, RespondSpec},
+};
 use arc_swap::ArcSwap;
-use http::uri::{PathAndQuery, Uri};
-use mesh_codec_http::{Body, Http, HttpError, Request, Response, forward};
+use mesh_codec_http::{
+    Body, Http, HttpError, Request, Response,
+    forward::{self, Slashes},
+};
 use mesh_core::{
     Kind, Name, Rejection, RequestView,
-    http::{GovernedBody, host},
+    http::GovernedBody,
     pipeline::{Stage, StageFuture, StageHandle, StageRef},
 };
 use std::{
@@ -16,9 +26,39 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tower_service::Service;
+
+/// A route that runs.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: Name,
+    /// The template of its path; [`Name::NONE`] where it has none.
+    pub(super) template: Name,
+    pub(super) edit: Option<Box<RequestEdit>>,
+    /// What is changed of its responses.
+    pub(super) response: Option<Arc<HeaderOps>>,
+    pub(super) target: Target,
+}
+
+impl Route {
+    fn call(&self, mut request: Request) -> Routed {
+        if let Some(edit) = &self.edit
+            && let Err(rejection) = edit.apply(&mut request)
+        {
+            return Routed::refused(rejection);
+        }
+        let routed = match &self.target {
+            Target::Stage(handle) => Routed::stage(handle.stage(), request),
+            Target::Leaf(leaf) => leaf.call_now(request),
+        };
+        match &self.response {
+            None => routed,
+            Some(headers) => routed.edited(headers),
+        }
+    }
+}
 
 /// Where a route leads.
 #[derive(Debug)]
@@ -33,16 +73,18 @@ pub(super) enum Target {
 #[derive(Clone, Debug)]
 pub(super) enum Leaf {
     Cluster(Arc<Cluster>),
+    Split(Arc<Split>),
+    Redirect(Arc<Redirect>),
     Respond(Arc<RespondSpec>),
 }
 
 impl Leaf {
     fn call_now(&self, request: Request) -> Routed {
         match self {
-            Leaf::Cluster(cluster) => {
-                request.context().set_cluster(cluster.name());
-                Routed::stage(cluster.stage(), request)
-            }
+            Leaf::Cluster(cluster) => to_cluster(cluster, request),
+            // each attempt of a request comes to the same one
+            Leaf::Split(split) => to_cluster(split.pick(request.context().draw()), request),
+            Leaf::Redirect(redirect) => Routed::Now(Some(redirect.answer(&request).map_err(HttpError::from))),
             Leaf::Respond(respond) => {
                 // the request's body is dropped unread
                 let head_only = *request.method() == http::Method::HEAD;
@@ -64,6 +106,11 @@ impl Service<Request> for Leaf {
     fn call(&mut self, request: Request) -> Routed {
         self.call_now(request)
     }
+}
+
+fn to_cluster(cluster: &Cluster, request: Request) -> Routed {
+    request.context().set_cluster(cluster.name());
+    Routed::stage(cluster.stage(), request)
 }
 
 /// The clusters that layers may call by name, those of the newest configuration. Weak, since clusters may lead to each
@@ -135,7 +182,10 @@ fn respond_to(respond: &RespondSpec, head_only: bool) -> Response {
 
 /// The service below a listener's pipeline.
 #[derive(Clone, Debug)]
-pub(super) struct RouterService(pub(super) Arc<Router<Target>>);
+pub(super) struct RouterService {
+    pub(super) router: Arc<Router<Route>>,
+    pub(super) slashes: Slashes,
+}
 
 impl Service<Request> for RouterService {
     type Response = Response;
@@ -147,32 +197,26 @@ impl Service<Request> for RouterService {
     }
 
     fn call(&mut self, mut request: Request) -> Routed {
-        if let Err(rejection) = normalise(&mut request) {
+        if let Err(rejection) = normalise(&mut request, self.slashes) {
             return Routed::refused(rejection);
         }
-        let Some(route) = self.0.route(host(&request), request.uri().path(), request.method()) else {
+        let Some(route) = self.router.route(&request) else {
             return Routed::refused(Rejection::new(Kind::NoRoute));
         };
         request.context().set_route(route.name);
-        match &route.target {
-            Target::Stage(handle) => Routed::stage(handle.stage(), request),
-            Target::Leaf(leaf) => leaf.call_now(request),
+        if !route.template.is_none() {
+            request.context().set_template(route.template);
         }
+        route.call(request)
     }
 }
 
 /// The path as routes see it and the upstream gets it. Nearly always as it came.
-fn normalise(request: &mut Request) -> Result<(), Rejection> {
-    let Cow::Owned(mut path) = forward::normalise(request.uri().path())? else { return Ok(()) };
-    if let Some(query) = request.uri().query() {
-        path.push('?');
-        path.push_str(query);
+fn normalise(request: &mut Request, slashes: Slashes) -> Result<(), Rejection> {
+    match forward::normalise(request.uri().path(), slashes)? {
+        Cow::Borrowed(_) => Ok(()),
+        Cow::Owned(path) => set_path(request, path),
     }
-    let malformed = |error: http::Error| Rejection::new(Kind::Malformed).because(error);
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|error| malformed(error.into()))?);
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| malformed(error.into()))?;
-    Ok(())
 }
 
 /// The response future of everything here.
@@ -183,6 +227,11 @@ pub(super) enum Routed {
         stage: StageFuture<Http>,
         _cluster: Arc<Cluster>,
     },
+    /// With what is changed of the response.
+    Edited {
+        stage: StageFuture<Http>,
+        headers: Arc<HeaderOps>,
+    },
     Now(Option<Result<Response, HttpError>>),
 }
 
@@ -190,6 +239,19 @@ impl Routed {
     fn stage(stage: StageRef<Http>, request: Request) -> Self {
         let mut stage = stage;
         Self::Stage(stage.call(request))
+    }
+
+    /// Responses are changed, refusals are not: those are ours.
+    fn edited(self, headers: &Arc<HeaderOps>) -> Self {
+        match self {
+            Self::Stage(stage) => Self::Edited { stage, headers: headers.clone() },
+            Self::Now(Some(Ok(mut response))) => {
+                headers.apply(response.headers_mut());
+                Self::Now(Some(Ok(response)))
+            }
+            // no route is in front of these
+            other => other,
+        }
     }
 
     fn refused(rejection: Rejection) -> Self {
@@ -203,6 +265,13 @@ impl Future for Routed {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Stage(stage) | Self::Held { stage, .. } => Pin::new(stage).poll(cx),
+            Self::Edited { stage, headers } => {
+                let mut result = ready!(Pin::new(stage).poll(cx));
+                if let Ok(response) = &mut result {
+                    headers.apply(response.headers_mut());
+                }
+                Poll::Ready(result)
+            }
             Self::Now(result) => match result.take() {
                 Some(result) => Poll::Ready(result),
                 None => panic!("polled after completion"),

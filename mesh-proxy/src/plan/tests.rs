@@ -110,3 +110,27 @@ fn a_relay_has_the_layers_of_its_protocol() {
     let told = check(&spec("", "", "{ respond: {} }").replace("cluster: app", "cluster: ap"));
     assert!(told.len() == 1 && told[0].contains("did you mean `app`?"), "{told:?}");
 }
+
+#[test]
+fn a_route_that_is_never_reached_is_warned_of() {
+    let document = read::read(
+        r#"listeners:
+  web:
+    bind: 127.0.0.1:1
+    routes:
+      - { match: { host: a, path: { prefix: / }, methods: [ GET ] }, respond: { body: get } }
+      - { match: { host: a, path: { prefix: / } }, respond: { body: a } }
+      - { match: { host: a }, respond: { body: star } }
+      - { match: { host: a, path: { exact: /x } }, respond: { body: x } }
+      - { match: { host: b, path: { exact: /x } }, respond: { body: x } }
+      - { respond: { body: all } }
+      - { match: { host: b }, respond: { body: b } }
+"#,
+        "t.yaml",
+        &|_| None,
+    )
+    .expect("well-formed YAML");
+    let plan = Plan::check(&document, &Layers::stock()).expect("good");
+    let lines: Vec<u32> = plan.warnings().iter().map(|warning| warning.position.line).collect();
+    assert_eq!(lines, [8, 11], "{:#?}", plan.warnings());
+}

@@ -22,6 +22,8 @@ pub struct ListenerSpec {
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
+    /// What becomes of slashes that follow each other in a path. Default `off`.
+    pub merge_slashes: MergeSlashes,
     /// When it ends among the others. Default `normal`.
     pub drain: DrainOrder,
     /// Where it relays to, where its protocol is `tcp`.
@@ -83,6 +85,17 @@ pub enum DrainOrder {
     Last,
 }
 
+/// `merge_slashes`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeSlashes {
+    /// They stay.
+    #[default]
+    Off,
+    /// They become one before routes are matched, and the upstream gets the path so.
+    On,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -91,6 +104,7 @@ struct Settings {
     connection: Option<Node>,
     forwarded: Option<Node>,
     request_id: Option<Node>,
+    merge_slashes: Option<Node>,
     drain: Option<Node>,
     pipeline: Option<Node>,
     routes: Option<Node>,
@@ -120,11 +134,12 @@ impl ListenerSpec {
         };
         let bind = faults.take(BindSpec::read(&settings.bind), &format!("{path}.bind"));
         let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
-        let (protocol, forwarded, request_id, drain) = (
+        let (protocol, forwarded, request_id, drain, merge_slashes) = (
             of(settings.protocol, "protocol"),
             of(settings.forwarded, "forwarded"),
             of(settings.request_id, "request_id"),
             of(settings.drain, "drain"),
+            of(settings.merge_slashes, "merge_slashes"),
         );
         let protocol = read_or_default(&protocol, faults);
         // the peer of a Unix socket has no address to append
@@ -134,6 +149,7 @@ impl ListenerSpec {
             forwarded => read_or_default(&forwarded, faults),
         };
         let request_id = read_or_default(&request_id, faults);
+        let merge_slashes = read_or_default(&merge_slashes, faults);
         let drain = read_or_default(&drain, faults);
         let connection =
             ConnectionLayer::read_list(settings.connection.as_ref(), &format!("{path}.connection"), faults);
@@ -157,6 +173,7 @@ impl ListenerSpec {
             connection,
             forwarded,
             request_id,
+            merge_slashes,
             drain,
             relay,
             pipeline,

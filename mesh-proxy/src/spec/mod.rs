@@ -1,21 +1,29 @@
 //! The spec: what a configuration file says, as types. Each listener, route, cluster and layer is read from its own
 //! subtree, so that every fault in every one of them is reported in one go.
 
+mod action;
 mod bind;
 mod cluster;
 mod connection;
 mod listener;
+mod matches;
+mod pairs;
 mod registration;
 mod relay;
 mod route;
 
+pub use action::{
+    ActionSpec, HeaderOps, HeadersSpec, LocationPart, LocationPath, RedirectScheme, RedirectSpec, RespondSpec,
+    RewriteSpec, SplitSpec,
+};
 pub use bind::BindSpec;
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
 pub use connection::ConnectionLayer;
-pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, MergeSlashes, RequestId};
+pub use matches::{AbsolutePath, HostPattern, MatchSpec, PathPattern, Pattern, PatternError, StringMatcher};
 pub use registration::RegistrationSpec;
 pub use relay::{RelaySpec, RelayTimeouts};
-pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
+pub use route::RouteSpec;
 
 use mesh_core::{
     pipeline::Place,

@@ -69,8 +69,9 @@ fn hosts() {
     let host = |text: &str| Node::from(serde_json::json!(text)).deserialize::<HostPattern>().ok();
     assert_eq!(host("A.b"), Some(HostPattern::Exact("a.b".into())));
     assert_eq!(host("*.A.b"), Some(HostPattern::Below(".a.b".into())));
+    assert_eq!(host("a.b."), Some(HostPattern::Exact("a.b".into())));
     assert_eq!(host("[::1]"), Some(HostPattern::Exact("[::1]".into())));
-    for bad in ["", "*", "*.", "a.*", "*a.b", "a:80", "[::1]:80", "http://a", "a/b"] {
+    for bad in ["", "*", "*.", "a.*", "*a.b", "a:80", "[::1]:80", "http://a", "a/b", &"a.".repeat(130)] {
         assert_eq!(host(bad), None, "{bad}");
     }
 }
@@ -87,6 +88,112 @@ fn a_route_keeps_its_name_while_it_is_the_same() {
     assert_eq!(one, name("{ cluster: x, match: { path: { prefix: /a } }, pipeline: [ metrics ] }"));
     assert_ne!(one, name("{ match: { path: { prefix: /b } }, cluster: x }"));
     assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: y }"));
+    assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: x, rewrite: { prefix: / } }"));
+    // as written down here: metrics and state go by it from one version to the next
+    assert_eq!(name("{ cluster: x }"), name("{ cluster: x, match: {}, headers: {} }"));
+    assert_eq!(
+        name("{ match: { path: { prefix: /a }, methods: [ GET ] }, split: { x: 1, y: 2 } }"),
+        "route-b7e0667cdf5f8bed"
+    );
+}
+
+#[test]
+fn matchers() {
+    let read = |json: serde_json::Value| Node::from(json).deserialize::<StringMatcher>();
+    assert_eq!(read("a".into()), Ok(StringMatcher::Exact("a".into())));
+    assert_eq!(read(serde_json::json!({ "present": false })), Ok(StringMatcher::Present(false)));
+    let refused = |json: serde_json::Value| read(json).expect_err("refused").to_string();
+    assert!(refused(1.into()).contains("text in quotes"), "{}", refused(1.into()));
+    assert!(refused(serde_json::json!({ "exat": "a" })).contains("did you mean `exact`?"));
+    let two = refused(serde_json::json!({ "exact": "a", "prefix": "b" }));
+    assert!(two.contains("prefix"), "{two}");
+    let broken = refused(serde_json::json!({ "regex": "(a" }));
+    assert!(broken.contains("unclosed group, at character 1"), "{broken}");
+    let sneaky = refused(serde_json::json!({ "regex": "a)|(b" }));
+    assert!(sneaky.contains("unopened group, at character 2"), "{sneaky}");
+    let large = refused(serde_json::json!({ "regex": "(\\w{100}){100}" }));
+    assert!(large.contains("more than 1048576 bytes"), "{large}");
+    let pattern: Pattern = "a|bc".parse().expect("good");
+    assert!(pattern.matches(b"bc") && !pattern.matches(b"abc") && !pattern.matches(b"bc\n"));
+}
+
+#[test]
+fn every_fault_of_a_route_is_at_its_place() {
+    let (_, faults) = read_spec(
+        r#"listeners:
+  web:
+    bind: 127.0.0.1:1
+    merge_slashes: maybe
+    routes:
+      - match:
+          path: { template: "/users/{id" }
+        cluster: a
+      - match:
+          path:
+            regex: "(a"
+        cluster: a
+      - match:
+          headers:
+            x-a: { regex: "[" }
+        cluster: a
+      - match: { headers: { host: a } }
+        cluster: a
+      - match: { path: { exact: /a/../b } }
+        cluster: a
+      - match: { path: { template: "/users/{id}" } }
+        redirect:
+          path: /people/{di}
+      - redirect: { status: 200, path: / }
+      - redirect: {}
+      - redirect: { path: "/a b" }
+      - redirect: { path: / }
+        rewrite: { host: b }
+      - respond: {}
+        headers: { request: { set: { a: b } } }
+      - cluster: a
+        rewrite:
+          prefix: /x
+      - cluster: a
+        rewrite: { host: "http://b" }
+      - cluster: a
+        headers: { response: { remove: [ Content-Length ] } }
+      - cluster: a
+        headers:
+          request:
+            set: { x-a: b, X-A: c }
+      - split: { a: 0 }
+      - split: { a: 1, b: -1 }
+      - { split: { a: 1 }, redirect: { path: / } }
+clusters:
+  a: { discovery: { static: [ "127.0.0.1:1" ] } }
+"#,
+    );
+    let expected = [
+        (4, "expected"),
+        (7, "whole segment"),
+        (11, "unclosed group"),
+        (15, "unclosed character class"),
+        (17, "did you mean `match.host`?"),
+        (19, "did you mean `/b`?"),
+        (23, "did you mean `{id}`?"),
+        (24, "redirects nobody"),
+        (25, "another `path`, `host` or `scheme`"),
+        (26, "must be escaped"),
+        (28, "answers itself"),
+        (30, "answers itself"),
+        (33, "prefix: /"),
+        (35, "neither scheme nor path"),
+        (37, "content-length"),
+        (41, "given twice"),
+        (42, "not 0"),
+        (43, "whole number"),
+        (44, "not both"),
+    ];
+    for (line, part) in expected {
+        let found = faults.iter().any(|fault| fault.starts_with(&format!("{line}:")) && fault.contains(part));
+        assert!(found, "{line} {part}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
 }
 
 #[test]
