@@ -137,6 +137,8 @@ pub use balance::Balance;
 pub use error::NoEndpoint;
 pub use future::BalanceFuture;
 pub use layer::BalanceLayer;
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::{Load, PeakEwma, Policy};
 
 #[cfg(doctest)]

@@ -127,6 +127,8 @@ pub use config::register;
 pub use failure::{GrpcCode, ParseFailureError, Statuses};
 pub use gate::{CircuitBreaker, Counts};
 pub use layer::{CircuitBreakerLayer, CircuitBreakerPerService};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::Transition;
 pub use settings::{CircuitBreakerSettings, FailureSettings, Force, HalfOpenSettings, WindowSettings};
 pub use word::State;

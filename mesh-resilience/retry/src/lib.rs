@@ -118,6 +118,8 @@ pub use conditions::{Condition, Conditions};
 #[cfg(feature = "config")]
 pub use config::register;
 pub use layer::{RetryHandle, RetryLayer};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::Verdict;
 pub use repeat::{Judged, Repeat, Results, Spoken, Unchosen};
 pub use service::{Retry, RetryFuture};
