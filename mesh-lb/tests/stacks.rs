@@ -8,6 +8,7 @@ use mesh_core::{
     http::{answered, lift},
 };
 use mesh_lb::{Balance, Policy};
+use mesh_test::grpc;
 use std::{net::SocketAddr, sync::Arc};
 use tower::ServiceExt;
 
@@ -48,7 +49,7 @@ async fn axum_routers() {
 
 #[tokio::test]
 async fn tonic_channels() {
-    use tonic::{Code, Request, client::Grpc, transport};
+    use tonic::{Code, transport};
 
     let mut addresses = Vec::new();
     for name in ["one", "two"] {
@@ -65,12 +66,8 @@ async fn tonic_channels() {
         let channel = transport::Endpoint::try_from(format!("http://{}", endpoint.address())).unwrap();
         lift(channel.connect_lazy())
     });
-    let mut client = Grpc::new(answered(balance));
-    let mut call = async || {
-        client.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static("/shop.Orders/Find");
-        client.unary::<_, Vec<u8>, _>(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err()
-    };
+    let channel = answered(balance);
+    let call = async || grpc::unary(channel.clone(), Vec::new()).await.unwrap_err();
     let mut names = Vec::new();
     for _ in 0..4 {
         let status = call().await;
@@ -85,50 +82,4 @@ async fn tonic_channels() {
         endpoint.health().set(HealthFlag::CircuitOpen, true);
     }
     assert_eq!(call().await.code(), Code::Unavailable);
-}
-
-/// A codec of plain bytes.
-mod raw {
-    use bytes::{Buf, BufMut};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
-        }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-        }
-    }
 }
