@@ -6,11 +6,12 @@ use http_body_util::BodyExt;
 use mesh_core::{
     Endpoint, Endpoints, HealthFlag, Target,
     http::{answered, lift},
+    units::Ratio,
 };
-use mesh_lb::{Balance, Policy};
+use mesh_lb::{BalanceLayer, Policy};
 use mesh_test::grpc;
 use std::{net::SocketAddr, sync::Arc};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 fn endpoints(addresses: impl IntoIterator<Item = SocketAddr>) -> Endpoints {
     Endpoints::fixed(addresses.into_iter().map(Target::new))
@@ -23,7 +24,8 @@ fn in_flight(endpoints: &Endpoints) -> Vec<u32> {
 #[tokio::test]
 async fn axum_routers() {
     let endpoints = endpoints([1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port))));
-    let balance = Balance::new(endpoints.clone(), Policy::RoundRobin, |endpoint: &Arc<Endpoint>| {
+    let layer = BalanceLayer::new(endpoints.clone(), Policy::RoundRobin).panic_threshold(Ratio::ZERO);
+    let balance = layer.layer(|endpoint: &Arc<Endpoint>| {
         let name = endpoint.address().to_string();
         lift(Router::<()>::new().route("/", get(async move || name)))
     });
@@ -62,7 +64,8 @@ async fn tonic_channels() {
         tokio::spawn(async move { axum::serve(listener, server).await });
     }
     let endpoints = endpoints(addresses);
-    let balance = Balance::new(endpoints.clone(), Policy::RoundRobin, |endpoint: &Arc<Endpoint>| {
+    let layer = BalanceLayer::new(endpoints.clone(), Policy::RoundRobin).panic_threshold(Ratio::ZERO);
+    let balance = layer.layer(|endpoint: &Arc<Endpoint>| {
         let channel = transport::Endpoint::try_from(format!("http://{}", endpoint.address())).unwrap();
         lift(channel.connect_lazy())
     });
