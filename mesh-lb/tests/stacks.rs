@@ -11,7 +11,7 @@ use mesh_core::{
 use mesh_lb::{BalanceLayer, Policy};
 use mesh_test::grpc;
 use std::{net::SocketAddr, sync::Arc};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn endpoints(addresses: impl IntoIterator<Item = SocketAddr>) -> Endpoints {
     Endpoints::fixed(addresses.into_iter().map(Target::new))
@@ -85,4 +85,16 @@ async fn tonic_channels() {
         endpoint.health().set(HealthFlag::CircuitOpen, true);
     }
     assert_eq!(call().await.code(), Code::Unavailable);
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let endpoints = endpoints([SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let layer = BalanceLayer::new(endpoints, Policy::Random).results_only();
+    let mut service = layer
+        .layer(move |_: &Arc<Endpoint>| gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1))));
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

@@ -23,7 +23,7 @@ use tonic::{
     body::Body as TonicBody,
     transport::{Channel, Server, server::TcpIncoming},
 };
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
 async fn an_axum_router() {
@@ -123,4 +123,14 @@ async fn plain_tower_with_any_error() {
         async move { if call == 0 { Err(BoxError::from("no")) } else { Ok(call) } }
     });
     assert_eq!(RetryLayer::new().results_only().layer(boxed).oneshot(1).await.unwrap(), 1);
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let inner = gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1)));
+    let mut service = RetryLayer::new().results_only().layer(inner);
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }
