@@ -95,9 +95,10 @@ fn cluster_line(cluster: &ClusterSpec) -> String {
     let protocol = cluster.protocol.map_or("as the request came".into(), |protocol| word(&protocol));
     let connect = cluster.connect;
     format!(
-        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {}, idle {})",
+        "cluster {} (load_balancer: {}, panic_threshold: {}, protocol: {protocol}, connect: timeout {}, idle {})",
         cluster.name,
         word(&cluster.load_balancer),
+        cluster.panic_threshold,
         format_duration(connect.timeout),
         format_duration(connect.idle)
     )

@@ -130,7 +130,8 @@ impl Cluster {
         }
         let stage = {
             // one layer for all workers: the table of the endpoints is built once for each change
-            let balance = BalanceLayer::new(endpoints.clone(), spec.load_balancer);
+            let balance =
+                BalanceLayer::new(endpoints.clone(), spec.load_balancer).panic_threshold(spec.panic_threshold);
             let stages = endpoint_stages.clone();
             StageHandle::new(move || {
                 let (stages, options) = (stages.clone(), options.clone());
