@@ -4,6 +4,7 @@
 
 mod check;
 mod command;
+mod compare;
 mod measure;
 mod setup;
 mod step;
@@ -29,6 +30,7 @@ usage: cargo xtask TARGET
   memory        resident memory after start and under load
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
   load          throughput under wrk and h2load, without a single error
+  compare       the sidecar beside HAProxy, nginx and Envoy: [--rounds N] [--seconds N] [NAME...]; half an hour
 ";
 
 fn main() -> ExitCode {
@@ -74,6 +76,10 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("load") => {
             steps.run("set-up", setup::load);
             steps.run("load", measure::load);
+        }
+        Some("compare") => {
+            steps.run("set-up", setup::compare);
+            steps.run("compare", || compare::compare(rest));
         }
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
