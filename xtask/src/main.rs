@@ -4,6 +4,7 @@
 
 mod check;
 mod command;
+mod compare;
 mod measure;
 mod setup;
 mod step;
@@ -32,6 +33,7 @@ usage: cargo xtask TARGET
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
   reload        a large spec taken again under load: how long it takes, what clients see
   load          throughput under wrk and h2load, without a single error
+  compare       the sidecar beside HAProxy, nginx and Envoy: [--rounds N] [--seconds N] [NAME...]; half an hour
 ";
 
 fn main() -> ExitCode {
@@ -79,7 +81,14 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::load);
             steps.run("load", measure::load);
         }
+<<<<<<< HEAD
         Some("reload") => steps.run("reload", measure::reload),
+=======
+        Some("compare") => {
+            steps.run("set-up", setup::compare);
+            steps.run("compare", || compare::compare(rest));
+        }
+>>>>>>> 1652f3e (Compare the sidecar with HAProxy, nginx and Envoy by one command)
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

