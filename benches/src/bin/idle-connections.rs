@@ -36,7 +36,8 @@ fn main() -> ExitCode {
 fn exchange(address: &str, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n")?;
+    // in one piece: the kernel would hold back the second of two until the first is acknowledged
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     while !is_whole(&answer) {

@@ -75,12 +75,16 @@ impl Peer {
     /// Why this program cannot run these settings, if it cannot: only ours is asked.
     pub(super) fn refuses(&self, settings: &str) -> Option<String> {
         let Program::Mesh = self.program else { return None };
-        let refusal = output(Command::new(target_program("mesh")).arg("check").arg(path(settings))).err()?;
-        refusal.lines().find(|line| line.contains(settings)).map(|line| {
-            let (_, fault) = line.rsplit_once(settings).unwrap_or(("", line));
-            fault.trim_start_matches(|c: char| c == ':' || c == ' ' || c.is_ascii_digit()).to_owned()
-        })
+        let report = output(Command::new(target_program("mesh")).arg("check").arg(path(settings))).err()?;
+        Some(fault(&report, settings).unwrap_or(&report).to_owned())
     }
+}
+
+/// The first fault of a report, without its place: lines begin with `PATH:LINE:COLUMN: `.
+fn fault<'a>(report: &'a str, settings: &str) -> Option<&'a str> {
+    let begin = format!("{settings}:");
+    let (_, place_and_fault) = report.lines().find_map(|line| line.split_once(&begin))?;
+    place_and_fault.split_once(": ").map(|(_, fault)| fault)
 }
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -126,6 +130,14 @@ mod tests {
     use super::*;
     use crate::compare::scenario::{ORIGINS, SCENARIOS};
     use std::fs;
+
+    #[test]
+    fn the_fault_of_a_refusal_is_the_first_of_its_report() {
+        let report =
+            "`mesh check a/x.yaml` ended with exit status: 1\na/x.yaml:7:5: relay: unknown key `cluster`\n  |\n";
+        assert_eq!(fault(report, "x.yaml"), Some("relay: unknown key `cluster`"));
+        assert_eq!(fault("cannot be run", "x.yaml"), None);
+    }
 
     #[test]
     fn every_peer_listens_where_the_scenarios_ask_and_knows_the_endpoints() {

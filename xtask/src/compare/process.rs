@@ -12,9 +12,6 @@ use crate::command::target;
 use crate::measure::{Resident, resident};
 use crate::step::Outcome;
 
-/// Descriptors that every program may open: ten thousand connections and as many to endpoints.
-const DESCRIPTORS: &str = "--nofile=65536:65536";
-
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A program of the release build.
@@ -38,10 +35,11 @@ pub(super) fn make_folders() -> Outcome {
         .map_err(|error| format!("{}: {error}", www.display()))
 }
 
-/// A command that keeps to these cores. Both programs before it end in what they run: it has the process id.
+/// A command that keeps to these cores, and may open as many descriptors as this process could. Both programs before it
+/// end in what they run: it has the process id.
 pub(super) fn pinned(program: &str, cores: &str) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", cores, "prlimit", DESCRIPTORS, program]);
+    command.args(["-c", cores, "prlimit", &format!("--nofile={0}:{0}", system::descriptors()), program]);
     command
 }
 

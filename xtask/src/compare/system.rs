@@ -21,6 +21,20 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
 }
 
+/// More than ten thousand connections, with some of their endpoints, would need.
+const MOST_DESCRIPTORS: u64 = 65_536;
+
+/// The most descriptors that a program started by this one may open, within reason: the hard limit.
+pub(super) fn descriptors() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    hard_limit(&limits).unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS)
+}
+
+/// `Max open files  1024  524288  files`; `None` is no limit.
+fn hard_limit(limits: &str) -> Option<u64> {
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Which core is the proxy's, and which are those of endpoints and generators, as `taskset` reads them.
 pub(super) struct Cores {
     pub(super) proxy: String,
@@ -76,6 +90,14 @@ mod tests {
         assert_eq!(ticks(&format!("42 (a) b (c) {rest}")), Some(280));
         assert_eq!(ticks("42 (mesh) S 1 2"), None);
         assert!(processor_time(std::process::id()).is_ok());
+    }
+
+    #[test]
+    fn the_hard_limit_is_the_second_number() {
+        let limits = "Max core file size   0   unlimited   bytes\nMax open files   1024   20000   files\n";
+        assert_eq!(hard_limit(limits), Some(20_000));
+        assert_eq!(hard_limit(&limits.replace("20000", "unlimited")), None);
+        assert!(descriptors() > 0);
     }
 
     #[test]
