@@ -46,7 +46,9 @@ fn every_spec_is_good() {
         .collect();
     files.sort();
     assert!(files.len() > 1, "{files:?}");
-    files.extend(["mesh.yaml", "mesh-bare.yaml"].map(|file| here().join("../benches/proxy").join(file)));
+    files.extend(
+        ["mesh.yaml", "mesh-bare.yaml", "mesh-tcp.yaml"].map(|file| here().join("../benches/proxy").join(file)),
+    );
     for path in files {
         // it names layers of the example's own; the test of that program checks it
         if path.ends_with("foreign.yaml") {

@@ -60,14 +60,14 @@ pub(crate) fn compare(arguments: &[String]) -> Outcome {
         }
     }
     drop(origin);
-    report(&results, &options)
+    report(&results, &options, &[&["cargo xtask compare".to_owned()], arguments].concat().join(" "))
 }
 
 /// What was run and what it gave.
-fn report(results: &Results, options: &Options) -> Outcome {
+fn report(results: &Results, options: &Options, command: &str) -> Outcome {
     let text = table::report(results, options, &peers::versions()?);
     if options.is_whole() {
-        publish("compare", "cargo xtask compare", &text)?;
+        publish("compare", command, &text)?;
         let path = root().join("benches/results/compare.svg");
         fs::write(&path, plot::plot(results)).map_err(|error| format!("{}: {error}", path.display()))?;
     } else {
