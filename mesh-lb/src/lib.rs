@@ -41,6 +41,7 @@
 //! | [`PeakEwma::rise`] | 50 % | how far one slower sample moves it |
 //! | [`PeakEwma::penalty`] | 1 s | what a failed call counts for at the least |
 //! | [`PeakEwma::default_rtt`] | 30 ms | what is expected while nothing is known |
+//! | [`panic_threshold`](BalanceLayer::panic_threshold) | 50 % | with fewer endpoints healthy, health is passed over |
 //! | [`first_result`](BalanceLayer::first_result) | 5 s | how long calls wait at the most until discovery has said something |
 //! | reach | to the end of the body | [`results_only`](BalanceLayer::results_only) and [`judge`](BalanceLayer::judge) take any response |
 //!
@@ -69,9 +70,9 @@
 //! for ten thousand in the same time as for a hundred. What is known is kept with the
 //! [`Endpoint`](mesh_core::Endpoint): over a change of weight, and for 60 s after it has left its set.
 //!
-//! Under every policy an endpoint whose failure says `retry-after` (in seconds; a date is passed over) or `grpc-retry-pushback-ms` (in a head
-//! without a body) is left alone until then, 300 s at the most, unless it is the last one that is eligible:
-//! [`HealthFlag::Pushback`](mesh_core::HealthFlag::Pushback).
+//! Under every policy an endpoint whose failure says `retry-after` (in seconds; a date is passed over) or
+//! `grpc-retry-pushback-ms` (in a head without a body) is left alone until then, 300 s at the most, unless it is the last
+//! one that is healthy: [`HealthFlag::Pushback`](mesh_core::HealthFlag::Pushback).
 //!
 //! # Panic
 //! What speaks against an endpoint (its breaker is open, a check failed, it asked to be left alone) takes it out. Where

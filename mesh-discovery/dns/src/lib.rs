@@ -52,6 +52,10 @@
 //! With the servers of the system, the search list and the hosts file count as they do for other programs, except that
 //! a failure never moves the search on to the next domain. With a `server` of one's own names are complete.
 //!
+//! # What it costs
+//! Nothing per request. A set costs one question for each TTL (with `both` families two, of a service one more for each
+//! target), asked where its driver runs; an answer that changes nothing makes no new set.
+//!
 //! | feature | brings |
 //! | --- | --- |
 //! | `config` | [`register`]: `{ dns: { name: orders.default.svc, port: 8080 } }`, `{ dns: { srv: _grpc._tcp.orders } }` in a spec |
