@@ -81,14 +81,11 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::load);
             steps.run("load", measure::load);
         }
-<<<<<<< HEAD
         Some("reload") => steps.run("reload", measure::reload),
-=======
         Some("compare") => {
             steps.run("set-up", setup::compare);
             steps.run("compare", || compare::compare(rest));
         }
->>>>>>> 1652f3e (Compare the sidecar with HAProxy, nginx and Envoy by one command)
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

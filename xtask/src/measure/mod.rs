@@ -23,11 +23,8 @@ pub(crate) use instructions::instructions;
 pub(crate) use layers::layers;
 pub(crate) use load::load;
 pub(crate) use memory::memory;
-<<<<<<< HEAD
-pub(crate) use reload::reload;
-=======
 pub(crate) use program::{Resident, build, resident};
->>>>>>> 1652f3e (Compare the sidecar with HAProxy, nginx and Envoy by one command)
+pub(crate) use reload::reload;
 
 /// The stock pipeline, with a limit that never refuses.
 const STOCK: &str = "metrics, timeout: 30s, rate_limit: { rate: 10000000/s, burst: 10000000 }";
