@@ -163,6 +163,27 @@ fn an_idle_connection_is_closed() {
     mesh.stop();
 }
 
+/// The layer has a timeout for what is idle, too, as of a body. Its total one is for what has an end that can be foreseen.
+#[test]
+fn a_timeout_cuts_idle_connections_off() {
+    let (port_of_echo, _) = echo();
+    let endpoint = format!("\"127.0.0.1:{port_of_echo}\"");
+    let (mesh, port) = relay("    pipeline: [ metrics, timeout: { total: 300ms, idle: 1s } ]", &endpoint, "");
+    let mut stream = connect(port);
+    for _ in 0..10 {
+        stream.write_all(b"a").expect("written");
+        stream.read_exact(&mut [0]).expect("back");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let start = Instant::now();
+    assert!(
+        stream.read(&mut [0]).map_or_else(|error| error.kind() == io::ErrorKind::ConnectionReset, |read| read == 0)
+    );
+    assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+    eventually("it is counted", || mesh.metric("mesh_requests_total", &["outcome=\"timed_out\""]) == 1.0);
+    mesh.stop();
+}
+
 #[test]
 fn its_layers_refuse_connections() {
     let (port_of_echo, seen) = echo();

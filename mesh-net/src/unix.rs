@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How long somebody else may be busy with the directory.
+/// How long somebody else may be busy with the directory: at the start, and at the end, which nothing must hold up.
 const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_AT_THE_END: Duration = Duration::from_millis(50);
 
 /// A Unix socket that listens. Made by [`ListenOptions::bind_unix`](crate::ListenOptions::bind_unix). Dropping it, or
 /// the acceptor it is given to, removes its file, unless another has been put in its place.
@@ -39,7 +40,7 @@ pub(crate) struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // without the lock a file that another process has just made could be removed
-        let _lock = lock_directory(&self.path);
+        let _lock = lock_directory(&self.path, PATIENCE_AT_THE_END);
         if fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -55,7 +56,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
 pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<UnixSocket> {
     let address = SockAddr::unix(path)?;
     // held until the socket listens: a second process that starts at once must not take ours for a stale one
-    let _lock = lock_directory(path)?;
+    let _lock = lock_directory(path, PATIENCE)?;
     remove_stale(path, &address)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&address)?;
@@ -89,7 +90,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 }
 
 /// Keeps other processes that use this function out of the directory for as long as the file lives.
-fn lock_directory(path: &Path) -> io::Result<File> {
+fn lock_directory(path: &Path, patience: Duration) -> io::Result<File> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -99,7 +100,7 @@ fn lock_directory(path: &Path) -> io::Result<File> {
     loop {
         match directory.try_lock() {
             Ok(()) => return Ok(directory),
-            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(Duration::from_millis(5)),
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(ErrorKind::ResourceBusy, "another process keeps its directory locked"));
             }

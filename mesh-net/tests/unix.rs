@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn directory() -> PathBuf {
     directory
 }
 
-fn bind(path: &PathBuf) -> Result<UnixSocket, mesh_net::BindError> {
+fn bind(path: &Path) -> Result<UnixSocket, mesh_net::BindError> {
     ListenOptions::default().bind_unix(path, 0o600)
 }
 

@@ -175,6 +175,10 @@ impl Future for Relay {
             return Poll::Ready(me.end(end));
         }
         let moved = me.up.moved() + me.down.moved() > before;
+        // to a tap that is asked again something was given in between
+        if moved && let Poll::Ready(Some(cut)) = me.guards.poll_frame(cx) {
+            return Poll::Ready(me.end(RelayEnd::Cut(cut)));
+        }
         if let Some(idle) = &mut me.idle
             && idle.poll(moved, cx)
         {
@@ -194,11 +198,12 @@ impl Idle {
             self.last = time::now();
         }
         while Pin::new(&mut self.sleep).poll(cx).is_ready() {
-            let quiet = time::now().since(self.last);
-            if quiet >= self.timeout {
+            // a clock that is read seldom may lag behind the timer
+            let now = time::now().max(self.sleep.deadline());
+            if now.since(self.last) >= self.timeout {
                 return true;
             }
-            self.sleep = time::sleep(self.timeout - quiet);
+            self.sleep.reset(self.last.plus(self.timeout));
         }
         false
     }

@@ -11,7 +11,7 @@ use mesh_codec_http::{
 };
 use mesh_core::{
     Endpoint, Endpoints, Name, Protocol, Subscription, Target,
-    pipeline::{Fate, LayerReport, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
+    pipeline::{Fate, LayerReport, Spawn, Stage, StageFuture, StageHandle, StageRef, State},
 };
 use mesh_discovery::{CheckedSource, Discovery as _};
 use mesh_lb::BalanceLayer;
@@ -175,10 +175,12 @@ impl Cluster {
     }
 
     /// The states of its endpoints' layers, to be dropped after all that uses them.
-    pub(super) fn endpoint_states(&self) -> Vec<AllEndpointStates> {
-        let http = self.endpoint_stages.iter().flat_map(|stages| stages.hand_over().into_values());
-        let tcp = self.relay.iter().flat_map(RelayCluster::endpoint_states);
-        http.map(|inherited| AllEndpointStates::Http(inherited.states)).chain(tcp.map(AllEndpointStates::Tcp)).collect()
+    pub(super) fn endpoint_states(&self) -> Vec<Arc<State>> {
+        let mut states = self.relay.as_ref().map(RelayCluster::endpoint_states).unwrap_or_default();
+        if let Some(stages) = &self.endpoint_stages {
+            states.extend(stages.hand_over().into_values().map(|inherited| inherited.states as Arc<State>));
+        }
+        states
     }
 
     /// Where requests enter it.
@@ -192,12 +194,6 @@ impl Cluster {
     }
 }
 
-/// The states of an endpoint's layers, of whatever protocol; held to be dropped.
-pub(super) enum AllEndpointStates {
-    Http(#[allow(dead_code)] Arc<States<Http>>),
-    Tcp(#[allow(dead_code)] Arc<States<Connection>>),
-}
-
 fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimit>) -> UpstreamOptions {
     UpstreamOptions {
         protocol: match spec.protocol {
@@ -209,7 +205,6 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
         idle: spec.connect.idle,
         cluster,
         connector: process.connector(),
-        ..UpstreamOptions::default()
     }
 }
 

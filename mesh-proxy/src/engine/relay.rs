@@ -12,7 +12,7 @@ use crate::{
 };
 use mesh_core::{
     Endpoint, Endpoints, Name, Peer, RequestView as _, Subscription,
-    pipeline::{Fate, LayerReport, Stage, StageFuture, StageHandle, StageRef, States},
+    pipeline::{Fate, LayerReport, Stage, StageFuture, StageHandle, StageRef, State, States},
 };
 use mesh_lb::BalanceLayer;
 use mesh_net::{Connection, ConnectionError, ConnectionRequest, Connector, Dial, RelayOptions, Stream, relay};
@@ -128,9 +128,9 @@ impl RelayCluster {
         self.endpoint_stages.as_ref().map(|stages| stages.layers(fate)).unwrap_or_default()
     }
 
-    pub(super) fn endpoint_states(&self) -> Vec<Arc<States<Connection>>> {
-        let stages = self.endpoint_stages.as_ref();
-        stages.map(|stages| stages.hand_over()).unwrap_or_default().into_values().map(|of| of.states).collect()
+    pub(super) fn endpoint_states(&self) -> Vec<Arc<State>> {
+        let stages = self.endpoint_stages.iter().flat_map(|stages| stages.hand_over().into_values());
+        stages.map(|inherited| inherited.states as Arc<State>).collect()
     }
 }
 
