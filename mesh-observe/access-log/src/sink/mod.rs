@@ -10,7 +10,7 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -73,7 +73,8 @@ struct Shared {
     dropped: AtomicU64,
     lines_total: Counter,
     dropped_total: Counter,
-    writer: Mutex<Option<Thread>>,
+    /// Set before anybody appends.
+    writer: OnceLock<Thread>,
     /// Flushes that were asked for.
     asked: AtomicUsize,
     done: Mutex<Done>,
@@ -185,7 +186,7 @@ impl Handle {
             dropped: AtomicU64::new(0),
             lines_total: metrics::counter!(LINES_TOTAL, "sink" => label.clone()),
             dropped_total: metrics::counter!(DROPPED_TOTAL, "sink" => label.clone()),
-            writer: Mutex::new(None),
+            writer: OnceLock::new(),
             asked: AtomicUsize::new(0),
             done: Mutex::default(),
             progress: Condvar::new(),
@@ -240,8 +241,7 @@ impl Shared {
 
     #[cold]
     fn wake(&self) {
-        // only start and end write it, so that it is free
-        if let Some(writer) = &*lock(&self.writer) {
+        if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
     }

@@ -21,10 +21,8 @@ const KEPT: usize = 256 << 10;
 /// Starts the writer. Without a thread all lines are lost, and counted.
 pub(super) fn start(shared: Arc<Shared>, output: Output, label: String) {
     let writer = Writer { shared: shared.clone(), output, label, reported: 0, last_report: None };
-    // it may need its own handle as soon as it runs
-    let mut slot = lock(&shared.writer);
     match thread::Builder::new().name("access-log".into()).spawn(move || writer.run()) {
-        Ok(handle) => *slot = Some(handle.thread().clone()),
+        Ok(handle) => _ = shared.writer.set(handle.thread().clone()),
         Err(error) => {
             tracing::error!(%error, "the writer of an access log could not be started; its lines are lost");
             lock(&shared.done).ended = true;
