@@ -1,6 +1,6 @@
 //! A plan as a diagram of Mermaid's: the ways that requests can take.
 
-use super::{route::conditions, word};
+use super::route::conditions;
 use crate::{plan::Plan, spec::ActionSpec};
 use mesh_core::{
     Protocol,
@@ -20,7 +20,7 @@ pub fn explain_mermaid(plan: &Plan) -> String {
         if let Some(relay) = &planned.relay {
             last = chart.stages(last, &relay.pipeline);
         }
-        let balancer = chart.node("{{", &word(&cluster.load_balancer), "}}");
+        let balancer = chart.node("{{", &policy(&cluster.load_balancer), "}}");
         chart.edge(last, "", balancer);
         let mut last = chart.stages(balancer, &planned.endpoint_pipeline);
         if let Some(relay) = &planned.relay {
@@ -76,6 +76,15 @@ pub fn explain_mermaid(plan: &Plan) -> String {
         }
     }
     chart.text
+}
+
+/// The name of a balancing policy, without its settings.
+fn policy(policy: &impl serde::Serialize) -> String {
+    match serde_json::to_value(policy) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(serde_json::Value::Object(named)) => named.keys().next().cloned().unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 struct Chart {
