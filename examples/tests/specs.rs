@@ -37,8 +37,7 @@ fn complaints(text: &str, file: &str) -> Vec<String> {
     }
 }
 
-#[test]
-fn every_spec_is_good() {
+fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(here())
         .expect("this directory")
         .map(|entry| entry.expect("an entry").path())
@@ -49,7 +48,12 @@ fn every_spec_is_good() {
     files.extend(
         ["mesh.yaml", "mesh-bare.yaml", "mesh-tcp.yaml"].map(|file| here().join("../benches/proxy").join(file)),
     );
-    for path in files {
+    files
+}
+
+#[test]
+fn every_spec_is_good() {
+    for path in files() {
         // it names layers of the example's own; the test of that program checks it
         if path.ends_with("foreign.yaml") {
             continue;
@@ -78,8 +82,8 @@ fn the_specs_in_the_documents_are_good() {
 #[test]
 fn the_readme_shows_the_tour() {
     let tour = include_str!("../tour.yaml");
-    let (_comment, spec) = tour.split_once('\n').expect("a first line");
-    assert!(include_str!("../../README.md").contains(spec));
+    let spec = tour.split_inclusive('\n').skip_while(|line| line.starts_with('#')).collect::<String>();
+    assert!(include_str!("../../README.md").contains(&spec));
 }
 
 #[test]
@@ -145,5 +149,72 @@ fn properties(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
         }
         serde_json::Value::Array(items) => items.iter().for_each(|item| properties(item, found)),
         _ => {}
+    }
+}
+
+/// What an independent validator finds.
+fn breaches(schema: &serde_json::Value, spec: &serde_json::Value) -> Vec<String> {
+    let validator = jsonschema::draft7::new(schema).expect("a good schema");
+    validator.iter_errors(spec).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// Each example names the schema in its first line, where editors look for it; that is the present one, and the spec is
+/// good by it.
+#[test]
+fn editors_find_the_schema() {
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("a spec");
+        let first = text.lines().next().unwrap_or("");
+        let name = first.strip_prefix("# yaml-language-server: $schema=");
+        let name = name.unwrap_or_else(|| panic!("{}: {first}", path.display()));
+        let schema = fs::read_to_string(here().join(name)).expect("the schema that it names");
+        let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+        let spec = root(&text, &path.display().to_string()).to_json();
+        let found = breaches(&schema, &spec);
+        assert!(found.is_empty(), "{}: {found:#?}", path.display());
+    }
+    let present = mesh_proxy::schema(&Layers::stock());
+    let kept: serde_json::Value = serde_json::from_str(include_str!("../mesh.schema.json")).expect("JSON");
+    assert!(kept == present, "run `cargo run -p mesh-bin -- schema > examples/mesh.schema.json`");
+}
+
+/// What `mesh check` refuses the schema refuses, as far as a schema can know.
+#[test]
+fn the_schema_tells_bad_specs() {
+    let schema = mesh_proxy::schema(&Layers::stock());
+    let good = root(&fs::read_to_string(here().join("stock.yaml")).expect("the stock spec"), "stock.yaml").to_json();
+    assert!(breaches(&schema, &good).is_empty());
+    for (path, bad) in [
+        ("/listenres", serde_json::json!({})),
+        ("/workers", serde_json::json!(0)),
+        ("/workers", serde_json::json!("two")),
+        ("/shutdown/delay", serde_json::json!("5 parsecs")),
+        ("/listeners/shop/protocol", serde_json::json!("htpp")),
+        ("/listeners/shop/pipeline/0", serde_json::json!("rate_limit")),
+        ("/listeners/shop/pipeline/0", serde_json::json!("metricss")),
+        ("/listeners/shop/pipeline/0", serde_json::json!({ "metrics": {}, "timeout": "1s" })),
+        ("/listeners/shop/pipeline/0", serde_json::json!({ "rate_limit": { "rate": "1/s", "brust": 5 } })),
+        ("/listeners/shop/pipeline/0", serde_json::json!({ "rate_limit": { "rate": "1/s", "shadow": "maybe" } })),
+        ("/listeners/shop/routes/0/match/path", serde_json::json!({ "prefix": "no-slash" })),
+        ("/listeners/shop/routes/0/respond/status", serde_json::json!(99)),
+        ("/clusters/shop/load_balancer", serde_json::json!("rundom")),
+        ("/clusters/shop/discovery", serde_json::json!({ "statik": [] })),
+        ("/clusters/shop/discovery", serde_json::json!(null)),
+        ("/registrations/shop/instance", serde_json::json!({ "weight": 1 })),
+    ] {
+        let (parent, key) = path.rsplit_once('/').expect("a path");
+        let mut spec = good.clone();
+        match spec.pointer_mut(parent).expect(path) {
+            serde_json::Value::Object(fields) => _ = fields.insert(key.to_owned(), bad.clone()),
+            serde_json::Value::Array(items) => items[key.parse::<usize>().expect("a number")] = bad.clone(),
+            other => panic!("{path}: {other}"),
+        }
+        assert!(!breaches(&schema, &spec).is_empty(), "{path}: {bad}");
+        // a reference may stand for any scalar
+        let reference = serde_json::json!("${X}");
+        if let (Some(place), true) = (spec.pointer_mut(path), bad.is_number()) {
+            *place = reference;
+            assert!(breaches(&schema, &spec).is_empty(), "{path}");
+        }
     }
 }

@@ -9,12 +9,18 @@ A service-mesh sidecar made of tower layers, put together by a declarative spec.
 Usage: mesh [COMMAND]
 
 Commands:
-  run --config FILE  runs a spec; takes it again when the file changes and on SIGHUP;
-                     ends after the requests in flight on SIGTERM and SIGINT
+  run --config FILE [-- APP ARG…]
+                     runs a spec; takes it again when the file changes and on SIGHUP;
+                     ends after the requests in flight on SIGTERM and SIGINT.
+                     With an application: starts it when ready, hands these signals on,
+                     ends when it has ended, with its exit code
   check FILE         validates a spec and names every fault by file, line and column;
                      exit code 0: good, 1: bad
-  explain FILE       prints the effective pipelines of a spec as a tree, every default
-                     filled in, runs of gates marked
+  explain FILE [--format text|json|mermaid]
+                     prints the effective pipelines of a spec, every default filled in,
+                     runs of gates marked
+  schema             prints the JSON Schema of specs, for editors
+  layers             prints the registered layers with their settings, one line each
 
 Without a command it runs the spec it brings along, and says what to try.
 
@@ -31,82 +37,75 @@ Environment:
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Default,
-    Run { config: PathBuf },
+    Run { config: PathBuf, application: Vec<OsString> },
     Check { file: PathBuf },
-    Explain { file: PathBuf },
+    Explain { file: PathBuf, format: Format },
+    Schema,
+    Layers,
     Help,
     Version,
 }
 
-/// Reads the arguments after the program's name. The error is a sentence for the user.
-pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
-    parse(Parser::from_args(arguments)).map_err(|error| error.to_string())
+/// How a spec is explained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+    Mermaid,
 }
 
-fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
-    let mut command = None;
-    let mut operand = None;
+/// Reads the arguments after the program's name. The error is a sentence for the user.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut own: Vec<OsString> = arguments.into_iter().collect();
+    // what comes behind `--` is the application's, whatever it looks like
+    let application = own.iter().position(|argument| argument == "--").map(|at| own.split_off(at).split_off(1));
+    parse(Parser::from_args(own), application).map_err(|error| error.to_string())
+}
+
+fn parse(mut parser: Parser, application: Option<Vec<OsString>>) -> Result<Command, lexopt::Error> {
+    let (mut command, mut operand, mut format) = (None, None, None);
     while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
-            Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
-            Arg::Long("config") if command.as_deref() == Some("run") && operand.is_none() => {
+        match (argument, command.as_deref()) {
+            (Arg::Short('h') | Arg::Long("help"), _) => return Ok(Command::Help),
+            (Arg::Short('V') | Arg::Long("version"), _) => return Ok(Command::Version),
+            (Arg::Long("config"), Some("run")) if operand.is_none() => {
                 operand = Some(PathBuf::from(parser.value()?));
             }
-            Arg::Value(value) if command.is_none() => command = Some(value.string()?),
-            Arg::Value(value) if matches!(command.as_deref(), Some("check" | "explain")) && operand.is_none() => {
-                operand = Some(PathBuf::from(value));
+            (Arg::Long("format"), Some("explain")) if format.is_none() => {
+                format = Some(match parser.value()?.string()?.as_str() {
+                    "text" => Format::Text,
+                    "json" => Format::Json,
+                    "mermaid" => Format::Mermaid,
+                    other => return Err(format!("there is no format `{other}`: text, json or mermaid").into()),
+                });
             }
-            other => return Err(other.unexpected()),
+            (Arg::Value(value), None) => command = Some(value.string()?),
+            (Arg::Value(value), Some("check" | "explain")) if operand.is_none() => operand = Some(PathBuf::from(value)),
+            (other, _) => return Err(other.unexpected()),
         }
     }
-    match (command.as_deref(), operand) {
-        (None, _) => Ok(Command::Default),
-        (Some("run"), Some(config)) => Ok(Command::Run { config }),
-        (Some("check"), Some(file)) => Ok(Command::Check { file }),
-        (Some("explain"), Some(file)) => Ok(Command::Explain { file }),
-        (Some("run"), None) => Err("`mesh run` needs `--config FILE`".into()),
-        (Some(name @ ("check" | "explain")), None) => Err(format!("`mesh {name}` needs a FILE").into()),
-        (Some(name), _) => Err(format!("there is no command `{name}`; there are run, check and explain").into()),
+    match (command.as_deref(), operand, application) {
+        (Some("run"), Some(_), Some(application)) if application.is_empty() => {
+            Err("there is no application behind `--`".into())
+        }
+        (Some("run"), Some(config), application) => {
+            Ok(Command::Run { config, application: application.unwrap_or_default() })
+        }
+        (Some("run"), None, _) => Err("`mesh run` needs `--config FILE`".into()),
+        (_, _, Some(_)) => Err("`--` and an application are for `mesh run` only".into()),
+        (None, ..) => Ok(Command::Default),
+        (Some("check"), Some(file), _) => Ok(Command::Check { file }),
+        (Some("explain"), Some(file), _) => Ok(Command::Explain { file, format: format.unwrap_or_default() }),
+        (Some("schema"), ..) => Ok(Command::Schema),
+        (Some("layers"), ..) => Ok(Command::Layers),
+        (Some(name @ ("check" | "explain")), ..) => Err(format!("`mesh {name}` needs a FILE").into()),
+        (Some(name), ..) => {
+            Err(format!("there is no command `{name}`; there are run, check, explain, schema and layers").into())
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(line: &str) -> Result<Command, String> {
-        read(line.split_whitespace().map(OsString::from))
-    }
-
-    #[test]
-    fn commands() {
-        assert_eq!(told(""), Ok(Command::Default));
-        assert_eq!(told("run --config a.yaml"), Ok(Command::Run { config: "a.yaml".into() }));
-        assert_eq!(told("run --config=a.yaml"), Ok(Command::Run { config: "a.yaml".into() }));
-        assert_eq!(told("check a.yaml"), Ok(Command::Check { file: "a.yaml".into() }));
-        assert_eq!(told("explain a.yaml"), Ok(Command::Explain { file: "a.yaml".into() }));
-        assert_eq!(told("check --help"), Ok(Command::Help));
-        assert_eq!(told("-V"), Ok(Command::Version));
-    }
-
-    #[test]
-    fn everything_else_is_told_why() {
-        for line in [
-            "run",
-            "run a.yaml",
-            "run --config",
-            "run --config a --config b",
-            "check",
-            "check a b",
-            "check --config a",
-            "explain",
-            "rn",
-            "--config a",
-            "-x",
-            "run --no-such-option",
-        ] {
-            assert!(told(line).is_err_and(|error| !error.is_empty()), "{line}");
-        }
-    }
-}
+#[path = "../tests/arguments/mod.rs"]
+mod tests;

@@ -13,17 +13,20 @@
 //! | command | does |
 //! | --- | --- |
 //! | `mesh` | runs the spec it brings along, and says what to try |
-//! | `mesh run --config FILE` | runs a spec; takes it again when the file changes and on SIGHUP; ends after the requests in flight on SIGTERM and SIGINT |
+//! | `mesh run --config FILE [-- APP ARG…]` | runs a spec; takes it again when the file changes and on SIGHUP; ends after the requests in flight on SIGTERM and SIGINT. With an application: starts it when ready, hands these signals on, ends when it has ended and with its exit code |
 //! | `mesh check FILE` | validates a spec; exit code 0 good, 1 bad, 2 wrong usage |
-//! | `mesh explain FILE` | prints the effective pipelines |
+//! | `mesh explain FILE [--format text\|json\|mermaid]` | prints the effective pipelines |
+//! | `mesh schema` | prints the JSON Schema of specs |
+//! | `mesh layers` | prints the registered layers |
 
 mod arguments;
 mod run;
 
-use arguments::{Command, HELP};
+use arguments::{Command, Format, HELP};
 use mesh_proxy::{
-    Layers, Plan, explain,
+    Layers, Plan, describe, explain, explain_json, explain_mermaid,
     read::{self, Diagnostic},
+    schema,
 };
 use std::process::ExitCode;
 
@@ -53,21 +56,33 @@ pub fn main(layers: Layers) -> ExitCode {
         }
         Command::Default => {
             let (document, faults) = read::read_partly(DEFAULT_SPEC, "the embedded spec", &environment);
-            with_plan(Plan::finish(document, faults, &layers), |plan| run::run(plan, None))
+            with_plan(Plan::finish(document, faults, &layers), |plan| run::run(plan, None, &[]))
         }
-        Command::Run { config } => {
-            with_plan(Plan::load(&config, &layers, &environment), |plan| run::run(plan, Some((config, layers))))
-        }
+        Command::Run { config, application } => with_plan(Plan::load(&config, &layers, &environment), |plan| {
+            run::run(plan, Some((config, layers)), &application)
+        }),
         Command::Check { file } => with_plan(Plan::load(&file, &layers, &environment), |plan| {
             print_all(plan.warnings(), "warning: ");
             println!("{}: good", file.display());
             ExitCode::SUCCESS
         }),
-        Command::Explain { file } => with_plan(Plan::load(&file, &layers, &environment), |plan| {
+        Command::Explain { file, format } => with_plan(Plan::load(&file, &layers, &environment), |plan| {
             print_all(plan.warnings(), "warning: ");
-            print!("{}", explain(&plan));
+            match format {
+                Format::Text => print!("{}", explain(&plan)),
+                Format::Json => println!("{:#}", explain_json(&plan)),
+                Format::Mermaid => print!("{}", explain_mermaid(&plan)),
+            }
             ExitCode::SUCCESS
         }),
+        Command::Schema => {
+            println!("{:#}", schema(&layers));
+            ExitCode::SUCCESS
+        }
+        Command::Layers => {
+            print!("{}", describe(&layers));
+            ExitCode::SUCCESS
+        }
     }
 }
 

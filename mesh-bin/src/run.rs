@@ -2,17 +2,18 @@
 
 use mesh_proxy::{
     Engine, Layers, Plan, Reloader,
-    admin::{Admin, Metrics},
+    admin::{Admin, LogFilter, Metrics},
+    process::{Signals, until_end},
 };
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 type Error = Box<dyn std::error::Error>;
 
-/// Runs a plan; with the file it is from and the layers it was checked with, unless it is the embedded one.
-pub(crate) fn run(plan: Plan, from: Option<(PathBuf, Layers)>) -> ExitCode {
-    log_to_stderr();
+/// Runs a plan; with the file it is from and the layers it was checked with, unless it is the embedded one; beside an
+/// application, if there is one.
+pub(crate) fn run(plan: Plan, from: Option<(PathBuf, Layers)>, application: &[OsString]) -> ExitCode {
+    let log = log_to_stderr();
     for warning in plan.warnings() {
         tracing::warn!("{warning}");
     }
@@ -21,20 +22,27 @@ pub(crate) fn run(plan: Plan, from: Option<(PathBuf, Layers)>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    match runtime.block_on(control(plan, from)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(control(plan, from, application, log)) {
+        Ok(code) => code,
         Err(error) => failed(&*error),
     }
 }
 
-async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Error> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn control(
+    plan: Plan,
+    from: Option<(PathBuf, Layers)>,
+    application: &[OsString],
+    log: LogFilter,
+) -> Result<ExitCode, Error> {
+    let mut signals = Signals::listen()?;
     let metrics = Metrics::install()?;
     tokio::spawn(metrics.clone().upkeep());
     let admin = match &plan.spec().admin {
         None => None,
-        Some(admin) => Some(Admin::bind(&admin.bind).map_err(|error| format!("the admin listener: {error}"))?),
+        Some(admin) => {
+            let bound = Admin::bind(&admin.bind).map_err(|error| format!("the admin listener: {error}"))?;
+            Some(bound.with_log(log))
+        }
     };
     let engine = Engine::start(plan)?;
     for (name, address) in engine.listeners() {
@@ -53,25 +61,10 @@ async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Erro
     if is_default {
         print!("{}", banner(&engine, admin_address));
     }
-    let signal = loop {
-        tokio::select! {
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
-            _ = hangup.recv() => match &reloader {
-                // a task of its own: a signal to end is not to wait for it
-                Some(reloader) => {
-                    let reloader = reloader.clone();
-                    // what comes of it is logged
-                    tokio::spawn(async move { drop(reloader.reload("SIGHUP").await) });
-                }
-                None => tracing::warn!("SIGHUP: the spec that runs is from no file"),
-            },
-        }
-    };
-    tracing::info!(signal, "ending after the requests in flight");
+    let code = until_end(&engine, reloader.as_ref(), &mut signals, application).await;
     engine.shutdown_as_configured().await;
     tracing::info!("ended");
-    Ok(())
+    Ok(ExitCode::from(code))
 }
 
 fn banner(engine: &Engine, admin: Option<String>) -> String {
@@ -90,18 +83,24 @@ fn banner(engine: &Engine, admin: Option<String>) -> String {
 }
 
 /// What is logged is set by `MESH_LOG`: a level, or targets with levels, as `info,mesh_proxy=debug`. By default `info`.
-fn log_to_stderr() {
-    let text = std::env::var("MESH_LOG").unwrap_or_else(|_| "info".into());
+fn log_to_stderr() -> LogFilter {
+    let mut text = std::env::var("MESH_LOG").unwrap_or_else(|_| "info".into());
     let (targets, fault) = match text.parse::<Targets>() {
         Ok(targets) => (targets, None),
         Err(error) => (Targets::new().with_default(tracing::Level::INFO), Some(error)),
     };
     let lines =
         tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let (targets, handle) = reload::Layer::new(targets);
     let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
     if let Some(error) = fault {
         tracing::warn!(%error, text, "MESH_LOG is not understood; logging `info`");
+        text = "info".into();
     }
+    LogFilter::new(text, move |filter| {
+        let targets = filter.parse::<Targets>().map_err(|error| error.to_string())?;
+        handle.reload(targets).map_err(|error| error.to_string())
+    })
 }
 
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {

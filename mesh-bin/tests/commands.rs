@@ -112,3 +112,70 @@ fn explain_shows_every_pipeline_with_its_defaults() {
     let bad = mesh(&["explain", &path_of(&GOOD.replace("2s", "soon"))]);
     assert_eq!(bad.code, Some(1));
 }
+
+#[test]
+fn explained_for_programs_and_as_a_diagram() {
+    let path = path_of(GOOD);
+    let json = mesh(&["explain", &path, "--format", "json"]);
+    assert_eq!(json.code, Some(0), "{}", json.stderr);
+    for part in [
+        "\"layer\": \"rate_limit\"",
+        "\"burst\": 500",
+        "\"load_balancer\": ",
+        "\"protocol\": \"http\"",
+        "\"delay\": \"0s\"",
+    ] {
+        assert!(json.stdout.contains(part), "{part} is not in\n{}", json.stdout);
+    }
+    let diagram = mesh(&["explain", "--format", "mermaid", &path]);
+    assert_eq!(diagram.code, Some(0), "{}", diagram.stderr);
+    let mut lines = diagram.stdout.lines();
+    assert_eq!(lines.next(), Some("flowchart LR"));
+    for line in lines {
+        assert!(line.starts_with("  n"), "{line}");
+    }
+    for part in [
+        "listener web on 127.0.0.1:8080",
+        "[/\"metrics\"/]",
+        "[\"timeout\"]",
+        "path /…",
+        "cluster orders",
+        "127.0.0.1:9001",
+    ] {
+        assert!(diagram.stdout.contains(part), "{part} is not in\n{}", diagram.stdout);
+    }
+    assert_eq!(mesh(&["explain", &path, "--format", "xml"]).code, Some(2));
+}
+
+#[test]
+fn layers_are_listed_with_their_settings() {
+    let output = mesh(&["layers"]);
+    assert_eq!(output.code, Some(0));
+    let line = |name: &str| output.stdout.lines().find(|line| line.split(' ').next() == Some(name)).map(str::to_owned);
+    let limit = line("rate_limit").expect("it is there");
+    for part in ["http, tcp", "burst, rate", "refuses"] {
+        assert!(limit.contains(part), "{limit}");
+    }
+    for name in [
+        "access_log",
+        "circuit_breaker",
+        "concurrency_limit",
+        "fault_injection",
+        "metrics",
+        "retry",
+        "timeout",
+        "tracing",
+    ] {
+        assert!(line(name).is_some(), "{name} is not in\n{}", output.stdout);
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = mesh(&["schema"]);
+    assert_eq!(output.code, Some(0));
+    assert!(output.stdout.starts_with('{') && output.stdout.trim_end().ends_with('}'));
+    for part in ["http://json-schema.org/draft-07/schema#", "\"rate_limit\"", "\"access_log\"", "\"etcd\""] {
+        assert!(output.stdout.contains(part), "{part}");
+    }
+}

@@ -228,3 +228,51 @@ listeners:
     assert_eq!(mesh.metric("mesh_rejections_total", &["layer=\"rate_limit\""]), (3 * BURST) as f64);
     mesh.stop();
 }
+
+/// What has ended is in the log when the program has: no line waits in a buffer for ever.
+#[test]
+fn the_access_log_is_whole_when_the_program_ends() {
+    let port = free_port();
+    let log = write_file("access.log", "");
+    let mesh = Mesh::start(&format!(
+        r#"
+workers: 1
+listeners:
+  web:
+    bind: "127.0.0.1:{port}"
+    pipeline:
+      - access_log:
+          path: {log:?}
+          format: {{ text: "%LISTENER_NAME% %ROUTE_NAME% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_SENT% %REQ(X-REQUEST-ID):2%- %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT%" }}
+    routes:
+      - {{ name: health, match: {{ path: {{ exact: /healthz }} }}, respond: {{ body: fine }} }}
+      - {{ name: limited, match: {{ path: {{ exact: /limited }} }}, pipeline: [ rate_limit: {{ rate: 1/h, burst: 1 }} ], respond: {{ body: ok }} }}
+      - {{ name: app, match: {{ path: {{ prefix: /app }} }}, cluster: app }}
+      - {{ name: dead, match: {{ path: {{ prefix: /dead }} }}, cluster: dead }}
+clusters:
+  app: {{ discovery: {{ static: [ "127.0.0.1:{origin}" ] }} }}
+  dead: {{ discovery: {{ static: [ "127.0.0.1:{dead}" ] }} }}
+"#,
+        origin = Origin::echo().port,
+        dead = free_port(),
+    ));
+    for path in ["/healthz", "/limited", "/limited", "/nowhere", "/dead"] {
+        http1::send(port, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: rid\r\nconnection: close\r\n\r\n"));
+    }
+    assert_eq!(http1::get(port, "/app").status, 200);
+    mesh.stop();
+    let text = std::fs::read_to_string(&log).expect("the log");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "web health /healthz 200 - 4 ri- - 0",
+            "web limited /limited 200 - 2 ri- - 0",
+            "web limited /limited 429 RL 0 ri- - 0",
+            "web - /nowhere 404 NR 0 ri- - 0",
+        ]
+    );
+    assert!(lines[4].starts_with("web dead /dead 502 UF 0 ri- 127.0.0.1:"), "{}", lines[4]);
+    assert!(lines[5].starts_with("web app /app 200 - "), "{}", lines[5]);
+    assert_eq!(lines.len(), 6);
+}

@@ -1,4 +1,4 @@
-use crate::{End, Nanos, Side, Ticket, Watch, time};
+use crate::{End, Nanos, Side, Ticket, Watch, live::Live, time};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -249,6 +249,7 @@ pub struct Endpoint {
     id: EndpointId,
     target: Target,
     state: Arc<State>,
+    live: Arc<Live>,
 }
 
 /// What is written per request. 128 bytes: two endpoints never share a pair of cache lines that prefetching ties
@@ -272,12 +273,13 @@ impl Endpoint {
     }
 
     fn with_id(id: EndpointId, target: Target) -> Arc<Self> {
-        Arc::new(Self { id, target, state: Arc::default() })
+        let live = Arc::new(Live::new(id, target.address.clone()));
+        Arc::new(Self { id, target, state: Arc::default(), live })
     }
 
     /// The same endpoint under a changed description: its number, health and counts go on.
     pub(crate) fn retargeted(&self, target: Target) -> Arc<Self> {
-        Arc::new(Self { id: self.id, target, state: self.state.clone() })
+        Arc::new(Self { id: self.id, target, state: self.state.clone(), live: self.live.clone() })
     }
 
     /// Its number.
@@ -399,6 +401,11 @@ mod tests {
         endpoint.on_end(Ticket::default(), &End::new(verdict, &at, &context));
         assert_eq!((other.in_flight(), other.picks(), other.failures()), (1, 2, 1));
         assert_eq!(other.latency_word().load(Relaxed), 7);
+        let (id, address) = (other.id(), other.address().clone());
+        drop(endpoint);
+        assert_eq!(id.with_address(Clone::clone), Some(address));
+        drop(other);
+        assert_eq!(id.with_address(|_| ()), None, "nobody holds it any more");
     }
 
     #[test]

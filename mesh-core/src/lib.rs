@@ -37,6 +37,7 @@ mod endpoints;
 mod gate;
 mod gate_layer;
 mod guards;
+mod live;
 mod name;
 mod open;
 mod outcome;
@@ -44,6 +45,7 @@ pub mod pipeline;
 mod reach;
 mod rejection;
 mod run;
+mod slots;
 #[cfg(feature = "config")]
 pub mod spec;
 pub mod time;
@@ -69,6 +71,7 @@ pub use pipeline::{Pipeline, Protocol, Replay, Stage};
 pub use reach::{NoContext, Reach, Record, ResultsOnly, Whole};
 pub use rejection::{Answer, Kind, Refusable, Refusal, Rejection};
 pub use run::Run;
+pub use slots::{Slots, thread_number};
 pub use time::{Clock, Nanos, Timer};
 pub use view::{Credentials, Head, HttpHead, Peer, RequestView};
 

@@ -43,6 +43,8 @@ pub struct HttpHead<'a> {
     pub authority: &'a str,
     /// The path, without the query.
     pub path: &'a str,
+    /// The query, without its question mark, where there is one.
+    pub query: Option<&'a str>,
     /// The version of HTTP as OpenTelemetry writes it: `1.1`, `2`.
     pub version: &'static str,
     /// Whether it is gRPC.

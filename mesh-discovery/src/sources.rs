@@ -141,7 +141,8 @@ impl<T: ?Sized> Kinds<T> {
         let check = move |node: &Node| {
             let settings: S = node.deserialize()?;
             settings.validate().map_err(|invalid| invalid.at(node))?;
-            let effective = serde_json::to_value(&settings).unwrap_or_default();
+            let mut effective = serde_json::to_value(&settings).unwrap_or_default();
+            node.conceal(&mut effective);
             Ok((effective, make(settings)))
         };
         self.known.insert(name, Kind { about, check: Box::new(check), schema: |g| g.subschema_for::<S>() });
@@ -221,7 +222,7 @@ impl<T: ?Sized> Checked<T> {
         self.name
     }
 
-    /// Its settings with every default filled in.
+    /// Its settings with every default filled in; what came from the environment by its name.
     pub fn effective(&self) -> &serde_json::Value {
         &self.effective
     }

@@ -1,6 +1,11 @@
 //! A plan as a person reads it: every pipeline with every default filled in, the runs marked.
 
+mod json;
+mod mermaid;
 mod route;
+
+pub use json::explain_json;
+pub use mermaid::explain_mermaid;
 
 use crate::{
     plan::Plan,

@@ -46,6 +46,8 @@ impl Layers {
         #[cfg(feature = "etcd")]
         mesh_discovery_etcd::register(&mut layers.discovery);
         let http = &mut layers.http;
+        #[cfg(feature = "access-log")]
+        mesh_access_log::register(http);
         #[cfg(feature = "circuit-breaker")]
         mesh_circuit_breaker::register(http);
         #[cfg(feature = "concurrency-limit")]
@@ -65,6 +67,8 @@ impl Layers {
         let _ = http;
         // those that need nothing of a request but that it comes and ends
         let tcp = &mut layers.tcp;
+        #[cfg(feature = "access-log")]
+        mesh_access_log::register(tcp);
         #[cfg(feature = "circuit-breaker")]
         mesh_circuit_breaker::register(tcp);
         #[cfg(feature = "concurrency-limit")]

@@ -22,9 +22,17 @@
 //!
 //! | feature (all on by default) | layer |
 //! | --- | --- |
+//! | `access-log` | `access_log` |
+//! | `circuit-breaker` | `circuit_breaker` |
+//! | `concurrency-limit` | `concurrency_limit` |
+//! | `fault-injection` | `fault_injection` |
 //! | `metrics` | `metrics` |
 //! | `rate-limit` | `rate_limit` |
+//! | `retry` | `retry` |
 //! | `timeout` | `timeout` |
+//! | `trace` | `tracing` |
+//!
+//! `dns`, `etcd` and `file` are sources of endpoints.
 //!
 //! # Where things are
 //! [`read`] turns YAML into a tree with positions, [`spec`] the tree into types, [`Plan`] checks them as a whole
@@ -36,14 +44,20 @@ mod engine;
 mod explain;
 mod layers;
 mod plan;
+pub mod process;
 pub mod read;
 mod reload;
 pub mod router;
+mod schema;
 pub mod spec;
 
-pub use engine::{Changes, ClusterStatus, EndpointStatus, Engine, Reason, ReloadError, ReloadReport, StartError};
-pub use explain::explain;
+pub use engine::{
+    Changes, ClusterStatus, EndpointStatus, Engine, ListenerStatus, Reason, ReloadError, ReloadReport, RouteStatus,
+    StartError,
+};
+pub use explain::{explain, explain_json, explain_mermaid};
 pub use layers::Layers;
 pub use mesh_codec_http::{Body, Http, HttpError, Request, Response};
 pub use plan::Plan;
 pub use reload::{Refused, Reloader};
+pub use schema::{describe, schema};

@@ -89,3 +89,15 @@ fn their_settings_are_checked_and_explained_like_any() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
 }
+
+/// Its schema knows its own layers: the one beside the example is what the program prints.
+#[test]
+fn the_schema_beside_it_is_the_programs() {
+    let output = Command::new(PROGRAM).arg("schema").output().expect("it runs");
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kept: serde_json::Value = serde_json::from_str(include_str!("../../foreign.schema.json")).expect("JSON");
+    assert!(
+        kept == printed,
+        "run `cargo run -p mesh-examples --bin foreign_layers -- schema > examples/foreign.schema.json`"
+    );
+}

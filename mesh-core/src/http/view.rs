@@ -100,6 +100,7 @@ impl<B> RequestView for http::Request<CallBody<B>> {
             scheme: uri.scheme_str(),
             authority,
             path: uri.path(),
+            query: uri.query(),
             version: match self.version() {
                 Version::HTTP_09 => "0.9",
                 Version::HTTP_10 => "1.0",
@@ -221,6 +222,7 @@ mod tests {
             scheme: Some("http"),
             authority: "other:81",
             path: "/x",
+            query: None,
             version: "1.1",
             is_grpc: false,
         };

@@ -336,19 +336,24 @@ pub struct Effective {
     pub shadow: bool,
     /// The name its state is kept under, if it says one.
     pub id: Option<String>,
-    /// Its settings with every default filled in.
+    /// Its settings with every default filled in; what came from the environment by its name.
     pub settings: serde_json::Value,
 }
 
 impl<P: Protocol> CheckedPipeline<P> {
     /// What the pipeline comes to, layer by layer.
     pub fn effective(&self) -> impl Iterator<Item = Effective> {
-        self.items.iter().map(|item| Effective {
+        let settings = |item: &CheckedItem<P>| {
+            let mut settings = item.checked.effective.clone();
+            item.settings.conceal(&mut settings);
+            settings
+        };
+        self.items.iter().map(move |item| Effective {
             name: item.name,
             shape: item.checked.shape,
             shadow: item.shadow,
             id: item.key.id().map(str::to_owned),
-            settings: item.checked.effective.clone(),
+            settings: settings(item),
         })
     }
 

@@ -79,3 +79,99 @@ impl Serialize for Node {
         }
     }
 }
+
+impl Node {
+    /// Puts the names of environment variables back into settings that were read from this node and written anew with
+    /// their defaults: for people to look at. A value that was changed on the way, or whose key was, is found where it
+    /// is still the same text.
+    pub fn conceal(&self, settings: &mut Json) {
+        match (&self.source, &self.value, &mut *settings) {
+            (Some(source), _, Json::Object(_) | Json::Array(_)) => {
+                // a shorthand: one of the leaves has come of it
+                if let Value::String(secret) = &self.value {
+                    replace(settings, secret, source);
+                }
+            }
+            (Some(source), ..) => *settings = Json::String(source.clone()),
+            (None, Value::Mapping(entries), Json::Object(fields)) => {
+                for (key, node) in entries {
+                    match fields.get_mut(&key.name) {
+                        Some(field) => node.conceal(field),
+                        None => node.conceal_anywhere(fields.values_mut()),
+                    }
+                }
+            }
+            (None, Value::Sequence(nodes), Json::Array(items)) if nodes.len() == items.len() => {
+                nodes.iter().zip(items).for_each(|(node, item)| node.conceal(item));
+            }
+            _ => self.conceal_anywhere(std::iter::once(settings)),
+        }
+    }
+
+    /// Its structure is another than that of the settings.
+    fn conceal_anywhere<'a>(&self, settings: impl Iterator<Item = &'a mut Json>) {
+        let settings: Vec<&mut Json> = settings.collect();
+        for json in settings {
+            match (&self.source, &self.value) {
+                (Some(source), Value::String(secret)) => replace(json, secret, source),
+                (Some(_), _) => {}
+                (None, Value::Sequence(nodes)) => {
+                    nodes.iter().for_each(|node| node.conceal_anywhere(std::iter::once(&mut *json)));
+                }
+                (None, Value::Mapping(entries)) => {
+                    entries.iter().for_each(|(_, node)| node.conceal_anywhere(std::iter::once(&mut *json)));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+/// Replaces every text that is this one.
+fn replace(json: &mut Json, secret: &str, source: &str) {
+    match json {
+        Json::String(text) if text == secret => source.clone_into(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| replace(item, secret, source)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| replace(field, secret, source)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_came_from_the_environment_is_shown_by_its_name() {
+        let secret = |value: Value| Node { source: Some("${X}".into()), ..Node::new(value, Position::UNKNOWN) };
+        let text = || secret(Value::String("s3cret".into()));
+        let mapping = |entries: Vec<(&str, Node)>| {
+            let entries = entries.into_iter().map(|(name, node)| (Key::new(name.to_owned(), Position::UNKNOWN), node));
+            Node::new(Value::Mapping(entries.collect()), Position::UNKNOWN)
+        };
+        let concealed = |node: &Node, mut settings: Json| {
+            node.conceal(&mut settings);
+            settings
+        };
+        // at its key, also where it was written in another way
+        let number = mapping(vec![("max", secret(Value::Integer(5))), ("user", Node::from(json!("u")))]);
+        assert_eq!(
+            concealed(&number, json!({ "max": 5, "user": "u", "extra": 5 })),
+            json!({ "max": "${X}", "user": "u", "extra": 5 })
+        );
+        // a shorthand, a key that has another name, a list, a list that became longer
+        assert_eq!(concealed(&text(), json!({ "a": "s3cret", "b": [1] })), json!({ "a": "${X}", "b": [1] }));
+        assert_eq!(concealed(&text(), json!("S3CRET")), json!("${X}"));
+        assert_eq!(
+            concealed(&mapping(vec![("key", text())]), json!({ "other": "s3cret" })),
+            json!({ "other": "${X}" })
+        );
+        let list = |items: Vec<Node>| Node::new(Value::Sequence(items), Position::UNKNOWN);
+        assert_eq!(concealed(&list(vec![text()]), json!(["x"])), json!(["${X}"]));
+        assert_eq!(concealed(&list(vec![text()]), json!(["s3cret", "y"])), json!(["${X}", "y"]));
+        let deep = mapping(vec![("a", mapping(vec![("b", text())]))]);
+        assert_eq!(concealed(&deep, json!({ "a": { "b": "s3cret" } })), json!({ "a": { "b": "${X}" } }));
+        assert_eq!(concealed(&deep, json!({ "c": ["s3cret"] })), json!({ "c": ["${X}"] }));
+    }
+}

@@ -6,11 +6,10 @@ use crate::{
     propagation::{Found, Incoming, Outgoing, state_of},
     sample::Rule,
     span::{self, Open, SpanKind},
-    spans::Spans,
     tracestate, w3c,
 };
 use mesh_core::{
-    At, Context, End, Gate, Head, Hears, Outcome, Rejection, RequestView, Side, Ticket, TraceContext, Watch,
+    At, Context, End, Gate, Head, Hears, Outcome, Rejection, RequestView, Side, Slots, Ticket, TraceContext, Watch,
     units::Ratio,
 };
 use std::fmt;
@@ -33,7 +32,7 @@ pub struct Trace {
     /// Of requests that are not HTTP.
     protocol: &'static str,
     propagate: Box<[Propagation]>,
-    spans: Spans,
+    spans: Slots<Open>,
 }
 
 /// The number of no span: the ticket of a request whose refusal is to be logged.
@@ -55,7 +54,7 @@ impl Trace {
             kind,
             protocol,
             propagate: settings.propagate.into(),
-            spans: Spans::new(),
+            spans: Slots::new(),
         }
     }
 

@@ -97,7 +97,6 @@ mod propagation;
 mod sample;
 mod settings;
 mod span;
-mod spans;
 mod tracestate;
 pub mod w3c;
 

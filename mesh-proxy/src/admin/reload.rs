@@ -1,16 +1,11 @@
 //! `POST /reload`: 200 with the report, 422 with the faults of a file that is not good, 409 where it cannot be taken.
 
-use super::{Response, json, text};
+use super::{Response, json};
 use crate::{Refused, Reloader, read::Diagnostic};
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use serde_json::{Value, json as value};
 
-pub(super) async fn answer(headers: &HeaderMap, reloader: Option<&Reloader>) -> Response {
-    // a page of another site can send other types without being asked first
-    let is_json = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.starts_with("application/json"));
-    if !headers.get(header::CONTENT_TYPE).is_none_or(is_json) {
-        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "only application/json\n");
-    }
+pub(super) async fn answer(reloader: Option<&Reloader>) -> Response {
     let Some(reloader) = reloader else {
         return refused(StatusCode::CONFLICT, "the spec that runs is from no file".into(), &[]);
     };

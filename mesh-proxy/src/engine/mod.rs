@@ -1,6 +1,5 @@
 //! The engine: runs a plan, takes another in its place, and ends after the requests in flight.
 
-mod clock;
 mod cluster;
 mod config;
 mod connections;
@@ -23,7 +22,7 @@ pub(crate) use listener::bind;
 
 pub use error::{ReloadError, StartError};
 pub use report::{Changes, ReloadReport};
-pub use status::{ClusterStatus, EndpointStatus, Reason};
+pub use status::{ClusterStatus, EndpointStatus, ListenerStatus, Reason, RouteStatus};
 
 use crate::{
     plan::{Fingerprint, Plan},
@@ -48,9 +47,14 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
+    sync::watch,
     time::{Instant, timeout_at},
 };
 use worker::Workers;
+
+/// How long the end of the program waits for a writer of access logs that stalls.
+#[cfg(feature = "access-log")]
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A running sidecar: its workers, its listeners, its configuration. Clones share it.
 #[derive(Clone)]
@@ -66,6 +70,8 @@ struct Shared {
     control: Handle,
     registrations: Mutex<Registrations>,
     draining: AtomicBool,
+    /// Somebody has asked for the end.
+    end_asked: watch::Sender<bool>,
     workers: Arc<Workers>,
     process: Arc<ProcessLimit>,
 }
@@ -125,6 +131,7 @@ impl Engine {
                 control: Handle::current(),
                 registrations: Mutex::new(registrations),
                 draining: AtomicBool::new(false),
+                end_asked: watch::Sender::new(false),
                 workers,
                 process,
             }),
@@ -245,6 +252,18 @@ impl Engine {
         self.config().plan.fingerprint
     }
 
+    /// The spec that runs with every default filled in: [`explain_json`](crate::explain_json).
+    pub fn effective(&self) -> serde_json::Value {
+        crate::explain_json(&self.config().plan)
+    }
+
+    /// The listeners, with the routes that they have at this moment.
+    pub fn listener_status(&self) -> Vec<ListenerStatus> {
+        let running = self.running();
+        let specs = running.config.plan.spec.listeners.iter();
+        specs.zip(&running.bindings).map(|(spec, binding)| ListenerStatus::of(spec, &binding.address)).collect()
+    }
+
     /// The clusters with their endpoints as they are at this moment, by name.
     pub fn clusters(&self) -> Vec<ClusterStatus> {
         self.config().clusters.iter().map(|(name, cluster)| ClusterStatus::of(name, cluster)).collect()
@@ -253,6 +272,17 @@ impl Engine {
     /// Whether the program has begun to end.
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Asks whoever runs the engine to end it, as a signal would: [`Engine::end_asked`] is ready from now on.
+    pub fn ask_end(&self) {
+        self.shared.end_asked.send_replace(true);
+    }
+
+    /// Ready when somebody has called [`Engine::ask_end`].
+    pub async fn end_asked(&self) {
+        // the sender is in here too, so that it is not gone
+        let _ = self.shared.end_asked.subscribe().wait_for(|asked| *asked).await;
     }
 
     /// Ends: from now on [`Engine::is_draining`]; what is registered is taken back; connections are accepted for
@@ -287,6 +317,9 @@ impl Engine {
             tracing::warn!(left, "connections were cut off at the end of the shutdown's timeout");
         }
         self.shared.workers.end().await;
+        // the lines of the last requests
+        #[cfg(feature = "access-log")]
+        let _ = tokio::task::spawn_blocking(|| mesh_access_log::flush(FLUSH)).await;
     }
 
     /// Ends as the running spec says in `shutdown`.

@@ -1,9 +1,70 @@
-//! What the endpoints are like at the moment: the page `/clusters`.
+//! What runs at the moment: the pages `/clusters` and `/listeners`.
 
 use super::cluster::Cluster;
-use mesh_core::{Endpoint, HealthFlag, time, units::format_duration};
+use crate::spec::{ActionSpec, DrainOrder, ListenerProtocol, ListenerSpec, RouteSpec};
+use mesh_core::{Address, Endpoint, HealthFlag, time, units::format_duration};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A listener at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// The address it really has.
+    pub address: String,
+    /// What it speaks.
+    pub protocol: ListenerProtocol,
+    /// When it ends among the others.
+    pub drain: DrainOrder,
+    /// The names of the layers before its router, outermost first.
+    pub pipeline: Vec<String>,
+    /// The cluster that it relays to; absent where it has routes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Its routes; the first that matches wins.
+    pub routes: Vec<RouteStatus>,
+}
+
+/// A route of a listener.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// What it does: `cluster`, `split`, `redirect` or `respond`.
+    pub action: &'static str,
+    /// The clusters that its requests go to.
+    pub clusters: Vec<String>,
+    /// The status that it answers with; absent where there are clusters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+impl ListenerStatus {
+    pub(super) fn of(spec: &ListenerSpec, address: &Address) -> Self {
+        Self {
+            name: spec.name.clone(),
+            address: address.to_string(),
+            protocol: spec.protocol,
+            drain: spec.drain,
+            pipeline: spec.pipeline.iter().map(|layer| layer.name.clone()).collect(),
+            cluster: spec.relay.as_ref().map(|relay| relay.cluster.value.clone()),
+            routes: spec.routes.iter().map(RouteStatus::of).collect(),
+        }
+    }
+}
+
+impl RouteStatus {
+    fn of(route: &RouteSpec) -> Self {
+        let status = match &route.action {
+            ActionSpec::Cluster(_) | ActionSpec::Split(_) => None,
+            ActionSpec::Redirect(redirect) => Some(redirect.status.as_u16()),
+            ActionSpec::Respond(respond) => Some(respond.status.as_u16()),
+        };
+        let clusters = route.action.clusters().map(|name| name.value.clone()).collect();
+        Self { name: route.name.clone(), action: route.action.key(), clusters, status }
+    }
+}
 
 /// A cluster and its endpoints at one moment.
 #[derive(Clone, Debug, Serialize)]

@@ -1,7 +1,6 @@
 //! The workers: each is one thread with one single-threaded runtime, its own listening sockets and connection pools.
 
 use super::{
-    clock::TurnClock,
     connections::{Open, ProcessLimit},
     newest::{self, Current, ListenerService, Slot},
     relay,
@@ -12,7 +11,6 @@ use mesh_net::{Accepted, Acceptor, Guard, Inbox, Listener, Load, Place, Stream};
 use std::{
     io,
     num::NonZeroUsize,
-    rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -24,6 +22,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often a worker looks for idle connections that have expired and stages that are gone.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many questions for the time one reading of the clock answers at the most, where a worker is never out of work:
+/// those of a few requests, a fraction of a millisecond.
+const ANSWERS: u32 = 64;
 
 /// A listening socket of one worker.
 pub(super) struct WorkerListener {
@@ -107,10 +109,10 @@ impl Workers {
 
 fn spawn(index: usize, place: (Place<Arrival>, Inbox<Arrival>), process: Arc<ProcessLimit>) -> io::Result<Worker> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().on_thread_unpark(TurnClock::begin_turn).build()?;
+    let runtime = runtime.enable_all().on_thread_unpark(time::begin_turn).build()?;
     let (commands, to_do) = mpsc::unbounded_channel();
     let thread = thread::Builder::new().name(format!("mesh-worker-{index}")).spawn(move || {
-        time::set_clock(Some(Rc::new(TurnClock)));
+        time::set_answers(ANSWERS);
         runtime.block_on(work(to_do, place, process));
         drop(runtime);
     })?;

@@ -11,7 +11,7 @@ pub(super) fn line(route: &RouteSpec) -> String {
     line
 }
 
-fn conditions(matches: &MatchSpec) -> String {
+pub(super) fn conditions(matches: &MatchSpec) -> String {
     let mut conditions = Vec::new();
     match &matches.host {
         Some(HostPattern::Exact(host)) => conditions.push(format!("host {host}")),

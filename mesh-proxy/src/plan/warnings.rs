@@ -6,7 +6,12 @@ use mesh_core::spec::{Invalid, LayerSpec};
 use std::collections::HashMap;
 
 /// Orders that are known to be harmful, each with the reason.
-const HARMFUL: [(&str, &str, &str); 5] = [
+const HARMFUL: [(&str, &str, &str); 6] = [
+    (
+        "rate_limit",
+        "access_log",
+        "access_log inside rate_limit does not see what it refuses; put access_log further out",
+    ),
     ("rate_limit", "metrics", "metrics inside rate_limit does not see what it refuses; put metrics further out"),
     (
         "concurrency_limit",

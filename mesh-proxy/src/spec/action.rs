@@ -7,8 +7,9 @@ use super::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority};
 use mesh_core::spec::Spanned;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
-use std::{collections::BTreeMap, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
 
 /// What a route does.
 #[derive(Clone, Debug)]
@@ -50,24 +51,26 @@ impl ActionSpec {
 pub struct SplitSpec(pub Vec<(Spanned<String>, u32)>);
 
 /// `redirect`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RedirectSpec {
     /// The scheme of the other place. Default: the one that the client used.
     pub scheme: Option<RedirectScheme>,
     /// Its host, with a port if that is to be named. Default: the one that the client asked for.
     #[serde(default, deserialize_with = "authority")]
+    #[schemars(with = "Option<String>")]
     pub host: Option<Authority>,
     /// Its path, and its query if there is a `?`. Default: the path that the client asked for. A query of the request
     /// goes on where this has none.
     pub path: Option<LocationPath>,
     /// 301, 302, 303, 307 or 308. Default 308.
     #[serde(default = "permanent", deserialize_with = "redirect_status")]
+    #[schemars(schema_with = "redirect_statuses")]
     pub status: StatusCode,
 }
 
 /// `redirect.scheme`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RedirectScheme {
     /// `http`
@@ -124,18 +127,19 @@ impl std::fmt::Display for LocationPath {
 }
 
 /// `rewrite`: how the request goes on
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RewriteSpec {
     /// Stands in place of what `match.path.prefix`, or `exact`, has matched.
     pub prefix: Option<AbsolutePath>,
     /// The host, with a port if that is to be named.
     #[serde(deserialize_with = "authority")]
+    #[schemars(with = "Option<String>")]
     pub host: Option<Authority>,
 }
 
 /// `headers`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadersSpec {
     /// Of the request, before it goes on.
@@ -145,17 +149,20 @@ pub struct HeadersSpec {
 }
 
 /// Changes to header fields, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderOps {
     /// These fields go.
     #[serde(deserialize_with = "names")]
+    #[schemars(with = "Vec<String>")]
     pub remove: Vec<HeaderName>,
     /// These fields have this value and no other.
     #[serde(deserialize_with = "fields")]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// These fields have this value beside those that are there.
     #[serde(deserialize_with = "fields")]
+    #[schemars(with = "BTreeMap<String, String>")]
     pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -311,22 +318,29 @@ impl<'de> Deserialize<'de> for SplitSpec {
     }
 }
 
+/// An answer of the sidecar's own.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Respond {
+    /// Default 200.
+    #[serde(default = "ok")]
+    #[schemars(range(min = 200, max = 599))]
+    status: u16,
+    /// Default: none.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Default: empty.
+    #[serde(default)]
+    body: String,
+}
+
+fn ok() -> u16 {
+    200
+}
+
 impl<'de> Deserialize<'de> for RespondSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Settings {
-            #[serde(default = "ok")]
-            status: u16,
-            #[serde(default)]
-            headers: BTreeMap<String, String>,
-            #[serde(default)]
-            body: String,
-        }
-        fn ok() -> u16 {
-            200
-        }
-        let settings = Settings::deserialize(deserializer)?;
+        let settings = Respond::deserialize(deserializer)?;
         if !(200..=599).contains(&settings.status) {
             return Err(de::Error::custom(format!("status {} is not within 200 to 599", settings.status)));
         }
@@ -342,6 +356,55 @@ impl<'de> Deserialize<'de> for RespondSpec {
             status: StatusCode::from_u16(settings.status).map_err(de::Error::custom)?,
             headers,
             body: settings.body.into(),
+        })
+    }
+}
+
+fn redirect_statuses(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": [301, 302, 303, 307, 308] })
+}
+
+impl JsonSchema for RespondSpec {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Respond::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Respond>()
+    }
+}
+
+impl JsonSchema for SplitSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Split".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let weight = generator.subschema_for::<u32>();
+        json_schema!({
+            "type": "object",
+            "description": "Clusters by their weights; at least one is not 0.",
+            "additionalProperties": weight,
+            "minProperties": 1,
+        })
+    }
+}
+
+impl JsonSchema for LocationPath {
+    fn schema_name() -> Cow<'static, str> {
+        "LocationPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A path, perhaps with a query, with the variables of `match.path.template` in braces.",
+            "pattern": "^/",
+            "examples": ["/orders?user={id}"],
         })
     }
 }

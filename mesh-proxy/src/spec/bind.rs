@@ -4,8 +4,9 @@ use mesh_core::{
     Address,
     spec::{Invalid, Node, Spanned, Value},
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use std::{fmt, os::unix::ffi::OsStrExt as _};
+use std::{borrow::Cow, fmt, os::unix::ffi::OsStrExt as _};
 
 /// What the kernel takes as the path of a socket, in bytes.
 const LONGEST_PATH: usize = 107;
@@ -28,11 +29,39 @@ impl fmt::Display for BindSpec {
     }
 }
 
-#[derive(Deserialize)]
+/// The mapping form of an address to listen on.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BindMapping")]
 struct Settings {
+    #[schemars(schema_with = "address")]
     address: Node,
+    /// The permissions of a Unix socket's file, in octal and in quotes. Default `"0600"`.
+    #[schemars(schema_with = "mode")]
     mode: Option<Node>,
+}
+
+fn address(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "description": "An IP address and a port, or the path of a Unix socket. Port 0: any free one, which is logged.",
+        "examples": ["127.0.0.1:8080", "[::1]:8080", "unix:/run/mesh.sock"],
+    })
+}
+
+fn mode(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "pattern": "^0?[0-7]{1,3}$", "examples": ["0660"] })
+}
+
+impl JsonSchema for BindSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Bind".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (address, mapping) = (address(generator), generator.subschema_for::<Settings>());
+        json_schema!({ "description": "An address, or a mapping.", "anyOf": [address, mapping] })
+    }
 }
 
 impl BindSpec {

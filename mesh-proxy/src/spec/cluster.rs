@@ -1,10 +1,11 @@
-use super::Faults;
+use super::{Discovery, Faults, Pipeline};
 use mesh_core::{
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position},
     units::{self, Ratio},
 };
 use mesh_lb::{PANIC_THRESHOLD, Policy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub struct ClusterSpec {
 }
 
 /// `protocol` of a cluster
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
@@ -42,14 +43,16 @@ pub enum UpstreamProtocol {
 }
 
 /// `connect`, per endpoint
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectSpec {
     /// How long a connection may take to be ready. Default 5s.
     #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub timeout: Duration,
     /// How long an unused connection is kept. Default 60s.
     #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub idle: Duration,
 }
 
@@ -59,15 +62,31 @@ impl Default for ConnectSpec {
     }
 }
 
-#[derive(Deserialize)]
+/// A cluster: endpoints that do the same.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+#[schemars(rename = "Cluster")]
+pub(super) struct Settings {
+    /// Where its endpoints come from: exactly one source.
+    #[schemars(with = "Discovery")]
     discovery: Node,
+    /// How one of them is chosen. Default `p2c`.
+    #[schemars(with = "Option<Policy>")]
     load_balancer: Option<Node>,
+    /// The part of healthy endpoints below which all are picked from.
+    #[schemars(with = "Option<Ratio>")]
     panic_threshold: Option<Node>,
+    /// What they speak. Default: as the request came.
+    #[schemars(with = "Option<UpstreamProtocol>")]
     protocol: Option<Node>,
+    /// How connections to them are made and kept.
+    #[schemars(with = "Option<ConnectSpec>")]
     connect: Option<Node>,
+    /// The layers before the balancer.
+    #[schemars(with = "Option<Pipeline>")]
     pipeline: Option<Node>,
+    /// The layers before each endpoint, with a state of their own for each.
+    #[schemars(with = "Option<Pipeline>")]
     endpoint_pipeline: Option<Node>,
 }
 

@@ -2,10 +2,12 @@
 
 use super::Faults;
 use mesh_core::spec::{Invalid, Node, Value, nearest};
+use schemars::JsonSchema;
 use std::num::NonZeroUsize;
 
 /// One of the layers in `connection` of a listener; the first is met first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum ConnectionLayer {
     /// `max_connections`: how many there may be at once, counted over all workers. One too many is closed at once.
     MaxConnections(NonZeroUsize),

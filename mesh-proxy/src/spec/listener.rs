@@ -1,8 +1,9 @@
-use super::{BindSpec, ConnectionLayer, Faults, RelaySpec, RouteSpec};
+use super::{BindSpec, ConnectionLayer, Faults, Pipeline, RelaySpec, RelayTimeouts, RouteSpec, route};
 use mesh_core::{
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position, Spanned},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `listeners.NAME`
@@ -35,7 +36,7 @@ pub struct ListenerSpec {
 }
 
 /// `protocol` of a listener
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListenerProtocol {
     /// HTTP/1.1 and HTTP/2 in clear text, told apart by the preface.
@@ -52,7 +53,7 @@ pub enum ListenerProtocol {
 }
 
 /// `forwarded`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Forwarded {
     /// The peer's address is appended to `x-forwarded-for`; `x-forwarded-proto` is set where it is absent.
@@ -63,7 +64,7 @@ pub enum Forwarded {
 }
 
 /// `request_id`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestId {
     /// One is made where there is none.
@@ -74,7 +75,7 @@ pub enum RequestId {
 }
 
 /// `drain`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainOrder {
     /// At once.
@@ -86,7 +87,7 @@ pub enum DrainOrder {
 }
 
 /// `merge_slashes`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MergeSlashes {
     /// They stay.
@@ -96,22 +97,46 @@ pub enum MergeSlashes {
     On,
 }
 
-#[derive(Deserialize)]
+/// A listener: where requests come in.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+#[schemars(rename = "Listener")]
+pub(super) struct Settings {
+    /// Where it listens.
+    #[schemars(with = "BindSpec")]
     bind: Node,
+    /// What it speaks. Default `http`.
+    #[schemars(with = "Option<ListenerProtocol>")]
     protocol: Option<Node>,
+    /// What a connection passes before anything is read of it.
+    #[schemars(with = "Option<Vec<ConnectionLayer>>")]
     connection: Option<Node>,
+    /// What becomes of `x-forwarded-*`. Default `append`, on Unix sockets `off`.
+    #[schemars(with = "Option<Forwarded>")]
     forwarded: Option<Node>,
+    /// What becomes of `x-request-id`. Default `keep`.
+    #[schemars(with = "Option<RequestId>")]
     request_id: Option<Node>,
+    /// What becomes of slashes that follow each other in a path. Default `off`.
+    #[schemars(with = "Option<MergeSlashes>")]
     merge_slashes: Option<Node>,
+    /// When it ends among the others. Default `normal`.
+    #[schemars(with = "Option<DrainOrder>")]
     drain: Option<Node>,
+    /// The layers before the router, or before the cluster it relays to.
+    #[schemars(with = "Option<Pipeline>")]
     pipeline: Option<Node>,
+    /// The routes; the first that matches wins.
+    #[schemars(with = "Option<Vec<route::Settings>>")]
     routes: Option<Node>,
-    /// These two are read with a relay.
+    // these two are read with a relay
+    /// The cluster that it relays to, where its protocol is `tcp`.
     #[serde(rename = "cluster")]
+    #[schemars(with = "Option<String>")]
     _cluster: Option<Node>,
+    /// How long what may take, where its protocol is `tcp`.
     #[serde(rename = "timeouts")]
+    #[schemars(with = "Option<RelayTimeouts>")]
     _timeouts: Option<Node>,
 }
 

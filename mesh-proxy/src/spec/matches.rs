@@ -5,14 +5,15 @@ use http::{HeaderName, Method, header};
 use mesh_codec_http::forward::{Slashes, normalise};
 use mesh_core::http::{PathTemplate, TemplateError};
 use regex::bytes::{Regex, RegexBuilder};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 /// `match`: all conditions must hold
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatchSpec {
     /// The host, without its port.
@@ -21,12 +22,15 @@ pub struct MatchSpec {
     pub path: Option<PathPattern>,
     /// One of these methods; empty means any.
     #[serde(deserialize_with = "methods")]
+    #[schemars(with = "Vec<String>")]
     pub methods: Vec<Method>,
     /// Each of these header fields, by any of its values.
     #[serde(deserialize_with = "headers")]
+    #[schemars(with = "BTreeMap<String, StringMatcher>")]
     pub headers: Vec<(HeaderName, StringMatcher)>,
     /// Each of these parameters of the query, by any of its values, decoded.
     #[serde(deserialize_with = "pairs")]
+    #[schemars(with = "BTreeMap<String, StringMatcher>")]
     pub query: Vec<(String, StringMatcher)>,
 }
 
@@ -45,7 +49,7 @@ impl HostPattern {
 }
 
 /// `match.path`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PathPattern {
     /// This path.
@@ -54,6 +58,7 @@ pub enum PathPattern {
     Prefix(AbsolutePath),
     /// A path of this form.
     #[serde(deserialize_with = "template")]
+    #[schemars(with = "AbsolutePath")]
     Template(PathTemplate),
     /// A path that this expression describes as a whole.
     Regex(Pattern),
@@ -243,7 +248,8 @@ impl<'de> Deserialize<'de> for AbsolutePath {
     }
 }
 
-#[derive(Deserialize)]
+/// What a value is compared with.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Matcher {
     Exact(String),
@@ -280,5 +286,53 @@ impl<'de> Deserialize<'de> for StringMatcher {
         }
 
         deserializer.deserialize_any(TextOrMapping)
+    }
+}
+
+impl JsonSchema for StringMatcher {
+    fn schema_name() -> Cow<'static, str> {
+        "StringMatcher".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mapping = generator.subschema_for::<Matcher>();
+        json_schema!({
+            "description": "What a value is compared with: text that it is, or a mapping.",
+            "anyOf": [{ "type": "string" }, mapping],
+        })
+    }
+}
+
+impl JsonSchema for Pattern {
+    fn schema_name() -> Cow<'static, str> {
+        "Pattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A regular expression that the whole text must match." })
+    }
+}
+
+impl JsonSchema for HostPattern {
+    fn schema_name() -> Cow<'static, str> {
+        "HostPattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A host without its port, or `*.` and a domain: any host below it, not itself.",
+            "examples": ["shop.example", "*.shop.example"],
+        })
+    }
+}
+
+impl JsonSchema for AbsolutePath {
+    fn schema_name() -> Cow<'static, str> {
+        "AbsolutePath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^/[^?#]*$" })
     }
 }

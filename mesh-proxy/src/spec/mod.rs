@@ -11,6 +11,7 @@ mod pairs;
 mod registration;
 mod relay;
 mod route;
+mod schema;
 
 pub use action::{
     ActionSpec, HeaderOps, HeadersSpec, LocationPart, LocationPath, RedirectScheme, RedirectSpec, RespondSpec,
@@ -24,14 +25,16 @@ pub use matches::{AbsolutePath, HostPattern, MatchSpec, PathPattern, Pattern, Pa
 pub use registration::RegistrationSpec;
 pub use relay::{RelaySpec, RelayTimeouts};
 pub use route::RouteSpec;
+pub(crate) use schema::{Discovery, Pipeline, Registrar};
 
 use mesh_core::{
     pipeline::Place,
     spec::{Invalid, LayerSpec, Node, Spanned, Value},
     units,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 /// A whole spec. Its parts are good each by itself; [`Plan`](crate::Plan) checks what they say of each other.
 #[derive(Clone, Debug, Default)]
@@ -57,21 +60,26 @@ pub struct AdminSpec {
     pub bind: Spanned<BindSpec>,
 }
 
-#[derive(Deserialize)]
+/// The admin listener.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Admin {
+    /// Where it listens.
+    #[schemars(with = "BindSpec")]
     bind: Node,
 }
 
 /// `shutdown`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownSpec {
     /// How long connections are still accepted after `/ready` has begun to fail. Default 0s.
     #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub delay: Duration,
     /// How long requests in flight may then take. Default 30s.
     #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub timeout: Duration,
 }
 
@@ -81,14 +89,26 @@ impl Default for ShutdownSpec {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Root {
+pub(crate) struct Root {
+    /// The admin listener. Default: off.
+    #[schemars(with = "Option<Admin>")]
     admin: Option<Node>,
+    /// How many threads serve requests. Default: one per processor that this process may use.
+    #[schemars(with = "Option<NonZeroUsize>")]
     workers: Option<Node>,
+    /// How the program ends.
+    #[schemars(with = "Option<ShutdownSpec>")]
     shutdown: Option<Node>,
+    /// The listeners, by name.
+    #[schemars(with = "Option<BTreeMap<String, listener::Settings>>")]
     listeners: Option<Node>,
+    /// The clusters, by name.
+    #[schemars(with = "Option<BTreeMap<String, cluster::Settings>>")]
     clusters: Option<Node>,
+    /// Where this service makes itself known, by name.
+    #[schemars(with = "Option<BTreeMap<String, registration::Settings>>")]
     registrations: Option<Node>,
 }
 

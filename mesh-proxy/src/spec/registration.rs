@@ -1,9 +1,10 @@
-use super::Faults;
+use super::{Faults, Registrar};
 use mesh_core::{
     Target,
     spec::{Key, Node, Value},
 };
 use mesh_discovery::Static;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 /// `registrations.NAME`
@@ -17,11 +18,23 @@ pub struct RegistrationSpec {
     pub instance: Target,
 }
 
-#[derive(Deserialize)]
+/// A registration: where this service makes itself known.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+#[schemars(rename = "Registration")]
+pub(super) struct Settings {
+    /// Where: a registrar with its settings.
+    #[schemars(with = "Registrar")]
     with: Node,
+    /// As what: the address where others reach it, or a mapping.
+    #[schemars(schema_with = "instance")]
     instance: Node,
+}
+
+/// What one entry of a list of endpoints is.
+fn instance(generator: &mut SchemaGenerator) -> Schema {
+    let list = <Static as JsonSchema>::json_schema(generator).to_value();
+    list.get("items").cloned().and_then(|items| items.try_into().ok()).unwrap_or_default()
 }
 
 impl RegistrationSpec {

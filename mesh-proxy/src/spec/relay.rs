@@ -5,6 +5,7 @@ use mesh_core::{
     spec::{Invalid, Node, Spanned},
     units,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ pub struct RelaySpec {
 }
 
 /// `timeouts` of a listener whose `protocol` is `tcp`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelayTimeouts {
     /// How long no byte may move in either direction. Default 1h.
     #[serde(with = "units::duration")]
+    #[schemars(schema_with = "units::duration::schema")]
     pub idle: Duration,
 }
 

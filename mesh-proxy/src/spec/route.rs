@@ -1,9 +1,13 @@
-use super::{ActionSpec, Faults, HeadersSpec, MatchSpec, PathPattern, RedirectSpec, RewriteSpec};
+use super::{
+    ActionSpec, Faults, HeadersSpec, MatchSpec, PathPattern, Pipeline, RedirectSpec, RespondSpec, RewriteSpec,
+    SplitSpec,
+};
 use mesh_core::{
     http::PathTemplate,
     pipeline::Place,
     spec::{Invalid, LayerSpec, Node, Position, Value, nearest},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt::Write as _;
 
@@ -28,18 +32,38 @@ pub struct RouteSpec {
     pub pipeline: Vec<LayerSpec>,
 }
 
-#[derive(Default, Deserialize)]
+/// A route: which requests, and what becomes of them. It has one action: `cluster`, `split`, `redirect` or `respond`.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
+#[schemars(rename = "Route")]
+pub(super) struct Settings {
+    /// The label in metrics, and the key of its layers' state. Default: a hash of `match` and action.
+    #[schemars(with = "Option<String>")]
     name: Option<Node>,
+    /// Which requests it takes: all conditions must hold. Default: all requests.
     #[serde(rename = "match")]
+    #[schemars(with = "Option<MatchSpec>")]
     matches: Option<Node>,
+    /// The action: the name of the cluster that they go to.
+    #[schemars(with = "Option<String>")]
     cluster: Option<Node>,
+    /// The action: clusters with their weights, of which one is drawn.
+    #[schemars(with = "Option<SplitSpec>")]
     split: Option<Node>,
+    /// The action: another place that they are sent to.
+    #[schemars(with = "Option<RedirectSpec>")]
     redirect: Option<Node>,
+    /// The action: the answer that they get.
+    #[schemars(with = "Option<RespondSpec>")]
     respond: Option<Node>,
+    /// What is changed of a request's path and host before it goes on.
+    #[schemars(with = "Option<RewriteSpec>")]
     rewrite: Option<Node>,
+    /// What is changed of header fields.
+    #[schemars(with = "Option<HeadersSpec>")]
     headers: Option<Node>,
+    /// The layers of this route.
+    #[schemars(with = "Option<Pipeline>")]
     pipeline: Option<Node>,
 }
 

@@ -7,8 +7,15 @@ use crate::command::{cargo, output};
 use crate::step::Outcome;
 
 /// The crates whose bench `instructions` counts its variants, one line each: `NAME: NUMBER instructions`.
-const CRATES: [&str; 6] =
-    ["mesh-lb", "mesh-concurrency-limit", "mesh-circuit-breaker", "mesh-fault-injection", "mesh-trace", "mesh-retry"];
+const CRATES: [&str; 7] = [
+    "mesh-lb",
+    "mesh-concurrency-limit",
+    "mesh-circuit-breaker",
+    "mesh-fault-injection",
+    "mesh-trace",
+    "mesh-retry",
+    "mesh-access-log",
+];
 
 /// Runs them all, and puts what they print into one table.
 pub(crate) fn layers() -> Outcome {

@@ -1,0 +1,141 @@
+//! The effective spec as JSON: what was written, and every default.
+
+use crate::plan::Plan;
+use mesh_core::{
+    Protocol,
+    pipeline::{CheckedPipeline, Shape},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The effective spec: what was written with every default filled in. What came from the environment is shown by its
+/// name. A pipeline is a list of stages: a run of gates is `{ "run": [LAYER, …] }`, what stands by itself a `LAYER`,
+/// which is `{ "layer": NAME, "settings": … }`.
+pub fn explain_json(plan: &Plan) -> Value {
+    let spec = plan.spec();
+    let mut root = object(plan.to_json());
+    absent(&mut root, "admin", &Value::Null);
+    absent(&mut root, "workers", &spec.workers);
+    let shutdown = json!({
+        "delay": mesh_core::units::format_duration(spec.shutdown.delay),
+        "timeout": mesh_core::units::format_duration(spec.shutdown.timeout),
+    });
+    fill(&mut root, "shutdown", shutdown);
+    edit(&mut root, "listeners", |listeners| {
+        for (listener, planned) in spec.listeners.iter().zip(&plan.listeners) {
+            edit(listeners, &listener.name, |node| {
+                absent(node, "protocol", &listener.protocol);
+                absent(node, "connection", &json!([]));
+                absent(node, "drain", &listener.drain);
+                if let (Some(relay), Some(planned)) = (&listener.relay, &planned.relay) {
+                    fill(node, "timeouts", serde_json::to_value(relay.timeouts).unwrap_or_default());
+                    node.insert("pipeline".into(), pipeline(&planned.pipeline));
+                    return;
+                }
+                absent(node, "forwarded", &listener.forwarded);
+                absent(node, "request_id", &listener.request_id);
+                absent(node, "merge_slashes", &listener.merge_slashes);
+                node.insert("pipeline".into(), pipeline(&planned.pipeline));
+                let written = match node.remove("routes") {
+                    Some(Value::Array(routes)) => routes,
+                    _ => Vec::new(),
+                };
+                let routes = listener.routes.iter().zip(&planned.routes).zip(written);
+                let routes = routes.map(|((route, planned), written)| {
+                    let mut node = object(written);
+                    absent(&mut node, "name", &route.name);
+                    absent(&mut node, "match", &json!({}));
+                    node.insert("pipeline".into(), pipeline(&planned.pipeline));
+                    Value::Object(node)
+                });
+                node.insert("routes".into(), routes.collect());
+            });
+        }
+    });
+    edit(&mut root, "clusters", |clusters| {
+        for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
+            edit(clusters, &cluster.name, |node| {
+                absent(node, "load_balancer", &cluster.load_balancer);
+                absent(node, "panic_threshold", &cluster.panic_threshold);
+                absent(node, "protocol", &cluster.protocol);
+                fill(node, "connect", serde_json::to_value(cluster.connect).unwrap_or_default());
+                if let Some(source) = &planned.discovery {
+                    node.insert("discovery".into(), json!({ source.name(): source.effective() }));
+                }
+                // the layers are those of requests, or those of relays
+                let (before, at_endpoint) = match &planned.relay {
+                    Some(relay) if planned.pipeline.is_empty() && planned.endpoint_pipeline.is_empty() => {
+                        (pipeline(&relay.pipeline), pipeline(&relay.endpoint_pipeline))
+                    }
+                    _ => (pipeline(&planned.pipeline), pipeline(&planned.endpoint_pipeline)),
+                };
+                node.insert("pipeline".into(), before);
+                node.insert("endpoint_pipeline".into(), at_endpoint);
+            });
+        }
+    });
+    edit(&mut root, "registrations", |registrations| {
+        for (registration, registrar) in spec.registrations.iter().zip(&plan.registrations) {
+            edit(registrations, &registration.name, |node| {
+                node.insert("with".into(), json!({ registrar.name(): registrar.effective() }));
+            });
+        }
+    });
+    Value::Object(root)
+}
+
+fn pipeline<P: Protocol>(pipeline: &CheckedPipeline<P>) -> Value {
+    let mut stages: Vec<Value> = Vec::new();
+    let mut run: Vec<Value> = Vec::new();
+    let end = |run: &mut Vec<Value>, stages: &mut Vec<Value>| {
+        if !run.is_empty() {
+            stages.push(json!({ "run": std::mem::take(run) }));
+        }
+    };
+    for layer in pipeline.effective() {
+        let mut shown = json!({ "layer": layer.name.as_str(), "settings": layer.settings });
+        if layer.shadow {
+            shown["shadow"] = Value::Bool(true);
+        }
+        if let Some(id) = layer.id {
+            shown["id"] = Value::String(id);
+        }
+        match layer.shape {
+            Shape::Gate => run.push(shown),
+            Shape::Layer => {
+                end(&mut run, &mut stages);
+                stages.push(shown);
+            }
+        }
+    }
+    end(&mut run, &mut stages);
+    Value::Array(stages)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Looks into the mapping of this name, which is empty where there is none.
+fn edit(parent: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut Map<String, Value>)) {
+    let mut child = object(parent.remove(name).unwrap_or_default());
+    change(&mut child);
+    parent.insert(name.to_owned(), Value::Object(child));
+}
+
+/// Adds a default, where nothing was written.
+fn absent(node: &mut Map<String, Value>, key: &str, default: &impl Serialize) {
+    node.entry(key).or_insert_with(|| serde_json::to_value(default).unwrap_or_default());
+}
+
+/// Adds the defaults of a mapping, where they were not written.
+fn fill(node: &mut Map<String, Value>, key: &str, defaults: Value) {
+    edit(node, key, |written| {
+        for (name, default) in object(defaults) {
+            written.entry(name).or_insert(default);
+        }
+    });
+}
