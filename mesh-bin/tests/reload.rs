@@ -123,7 +123,7 @@ fn on_demand_with_a_report_or_with_every_fault() {
     let refused = post_reload(admin);
     assert_eq!(refused.status, 422, "{}", refused.text());
     for part in
-        ["\"line\": 7", "unknown key `rat`", "did you mean `rate`?", "\"line\": 8", "either `cluster` or `respond`"]
+        ["\"line\": 7", "unknown key `rat`", "did you mean `rate`?", "\"line\": 8", "`cluster` or `respond`, not both"]
     {
         assert!(refused.text().contains(part), "{part} is not in\n{}", refused.text());
     }

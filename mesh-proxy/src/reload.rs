@@ -105,13 +105,9 @@ impl Reloader {
             let (me, renewed) = (self.clone(), watch.clone());
             let work = tokio::task::spawn_blocking(move || {
                 renewed.renew();
-                let read = me.read();
-                // one that is missing is about to be written, as a rule
-                let text =
-                    read.0.as_ref().map(|document| document.text.as_str()).filter(|text| !text.trim().is_empty());
-                if text.is_some_and(|text| !me.is_seen(text)) && !me.0.engine.is_draining() {
+                if me.is_another() && !me.0.engine.is_draining() {
                     // it is logged and counted
-                    let _ = me.take(read, "the file has changed");
+                    let _ = me.take(me.read(), "the file has changed");
                 }
             });
             if let Err(error) = work.await {
@@ -125,9 +121,21 @@ impl Reloader {
         read::read_file(&self.0.file, &self.0.environment)
     }
 
+    /// Whether there is something else in the file than what was read last. One that is missing or empty is about to be
+    /// written, as a rule.
     #[cfg(feature = "file")]
-    fn is_seen(&self, text: &str) -> bool {
-        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) == Fingerprint::of(text)
+    fn is_another(&self) -> bool {
+        let Ok(metadata) = std::fs::metadata(&self.0.file) else { return false };
+        // a pipe is read once; and what is too long is no spec
+        if !metadata.is_file() || metadata.len() > read::MAX_BYTES as u64 {
+            return false;
+        }
+        let Ok(bytes) = std::fs::read(&self.0.file) else { return false };
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let fingerprint = Fingerprint::of(text);
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        !text.trim().is_empty() && std::mem::replace(&mut *seen, fingerprint) != fingerprint
     }
 
     fn take(
