@@ -2,7 +2,7 @@
 
 use crate::{
     plan::Plan,
-    spec::{ActionSpec, ClusterSpec, HostPattern, MatchSpec, PathPattern},
+    spec::{ActionSpec, ClusterSpec, HostPattern, ListenerSpec, MatchSpec, PathPattern},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
@@ -37,6 +37,7 @@ pub fn explain(plan: &Plan) -> String {
             "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id})",
             listener.name, listener.bind.value
         ));
+        node.children.push(Tree::new(bounds(listener)));
         node.pipeline(&planned.pipeline);
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
             let action = match &route.action {
@@ -77,6 +78,22 @@ pub fn explain(plan: &Plan) -> String {
         let _ = writeln!(text, "registration {name} of {address} with {} {}", registrar.name(), registrar.effective());
     }
     text
+}
+
+fn bounds(listener: &ListenerSpec) -> String {
+    let (limits, timeouts) = (&listener.limits, &listener.timeouts);
+    let any = || "any".to_owned();
+    format!(
+        "limits: {} headers, {} in a head, {} streams, body {}; timeouts: header {}, idle {}, max_age {}; trusted_hops: {}",
+        limits.headers,
+        limits.header_bytes,
+        limits.streams,
+        limits.body.map_or_else(any, |body| body.to_string()),
+        format_duration(timeouts.header),
+        format_duration(timeouts.idle),
+        timeouts.max_age.map_or_else(any, |age| format_duration(age).to_string()),
+        listener.trusted_hops,
+    )
 }
 
 fn cluster_line(cluster: &ClusterSpec) -> String {

@@ -4,7 +4,7 @@ use mesh_net::{Rewind, Watch};
 use std::{
     error::Error,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 const FAREWELL: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Drives a connection's codec, and ends it in time: the drain, idling, age, slow heads.
+/// Drives a connection's codec, and ends it in time: the drain, idling, age, slow heads,
+/// clients that do not read.
 ///
 /// Those have one timer and one waker of their own, so that while they are silent a poll of the connection costs them
 /// one load.
@@ -90,7 +91,16 @@ where
     /// Serves the connection to its end.
     pub(super) async fn run(mut self) -> Result<Ended<I>, BoxError> {
         match poll_fn(|cx| self.poll(cx)).await {
-            Stop::Ended(Ok(())) | Stop::Cut => Ok(Ended::Closed),
+            Stop::Ended(Ok(())) => {
+                if let Some(tunnel) = self.connection.take_tunnel()
+                    && let Some(io) = self.codec.into_tunnel()
+                {
+                    let tunnel = tunnel.run(io, self.connection.options().idle_timeout);
+                    until_cut(tunnel, &self.connection, &self.watch).await;
+                }
+                Ok(Ended::Closed)
+            }
+            Stop::Cut => Ok(Ended::Closed),
             // the peer did not wait for all of the farewell
             Stop::Ended(Err(_)) if self.retired.is_some() && self.connection.open() == 0 => Ok(Ended::Closed),
             Stop::Ended(Err(error)) if is_reset(&error) => {
@@ -173,6 +183,10 @@ where
     fn due(&self, now: Nanos) -> Due {
         let options = self.connection.options();
         let open = self.connection.open() > 0;
+        let stalled = self.connection.stalled_since().map(|since| since.plus(options.idle_timeout));
+        if stalled.is_some_and(|at| now >= at) {
+            return Due::Stop(Stop::Cut);
+        }
         if let Some(retired) = self.retired {
             let at = if open { now } else { retired.max(self.connection.idle_since()) }.plus(FAREWELL);
             return if now < at { Due::Later(at) } else { Due::Stop(Stop::Cut) };
@@ -198,8 +212,31 @@ where
                 at
             }
         };
-        Due::Later(at.min(self.too_old))
+        Due::Later(at.min(self.too_old).min(stalled.unwrap_or(Nanos::MAX)))
     }
+}
+
+/// Waits for the end of a tunnel, or for what cuts it: the deadline of the drain, a client that takes nothing.
+async fn until_cut(tunnel: impl Future<Output = ()>, connection: &Connection, watch: &Watch) {
+    let idle = connection.options().idle_timeout;
+    let stalled = async {
+        loop {
+            let now = time::now();
+            let due = connection.stalled_since().unwrap_or(now).plus(idle);
+            if due <= now {
+                return;
+            }
+            time::sleep_until(due).await;
+        }
+    };
+    let (mut tunnel, mut stalled, mut expired) = (pin!(tunnel), pin!(stalled), pin!(watch.expired()));
+    poll_fn(|cx| {
+        let ends = tunnel.as_mut().poll(cx).is_ready()
+            || stalled.as_mut().poll(cx).is_ready()
+            || expired.as_mut().poll(cx).is_ready();
+        if ends { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Whether the service wanted the client to see a reset.

@@ -2,6 +2,7 @@
 
 use super::{
     cluster::Cluster,
+    listener,
     route::{Leaf, RouterService, Target, ToCluster},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     spec::{ActionSpec, ListenerSpec},
 };
 use arc_swap::ArcSwap;
-use mesh_codec_http::{Http, HttpError, Request, Response};
+use mesh_codec_http::{Http, HttpError, Request, Response, server::Server};
 use mesh_core::{
     Name,
     pipeline::{Report, Spawn, Stage, StageFuture, StageHandle, States},
@@ -37,6 +38,8 @@ pub(super) struct Config {
 /// What a listener does with a request at the moment.
 #[derive(Debug)]
 pub(super) struct ListenerConfig {
+    /// Of connections that begin now.
+    pub(super) server: Server,
     stage: StageHandle<Http>,
 }
 
@@ -96,7 +99,10 @@ impl ListenerConfig {
         });
         let router = RouterService(Arc::new(Router::new(routes.collect())));
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
-        Self { stage: StageHandle::new(move || pipeline.apply(Stage::new(router.clone()))) }
+        Self {
+            server: listener::server(spec),
+            stage: StageHandle::new(move || pipeline.apply(Stage::new(router.clone()))),
+        }
     }
 }
 

@@ -3,9 +3,9 @@ use mesh_codec_http::{
     forward,
     server::{Options, Protocol, Server},
 };
-use mesh_core::Name;
+use mesh_core::{Name, units::Size};
 
-/// The server of a listener: what of it does not change while it is open.
+/// The server of a listener's connections: what of it holds for a connection as long as that is open.
 pub(super) fn server(spec: &ListenerSpec) -> Server {
     Server::new(Options {
         listener: Name::intern(&spec.name),
@@ -17,12 +17,21 @@ pub(super) fn server(spec: &ListenerSpec) -> Server {
         },
         forwarded: match spec.forwarded {
             Forwarded::Append => forward::Forwarded::Append,
+            Forwarded::Replace => forward::Forwarded::Replace,
             Forwarded::Off => forward::Forwarded::Off,
         },
         request_id: match spec.request_id {
             RequestId::Keep => forward::RequestId::Keep,
+            RequestId::Always => forward::RequestId::Always,
             RequestId::Off => forward::RequestId::Off,
         },
-        ..Options::default()
+        trusted_hops: spec.trusted_hops,
+        headers: spec.limits.headers,
+        header_bytes: spec.limits.header_bytes.as_usize(),
+        streams: spec.limits.streams,
+        body: spec.limits.body.map(Size::bytes),
+        header_timeout: spec.timeouts.header,
+        idle_timeout: spec.timeouts.idle,
+        max_age: spec.timeouts.max_age,
     })
 }

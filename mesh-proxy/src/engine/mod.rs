@@ -149,7 +149,7 @@ impl Engine {
         let mut listeners = Vec::new();
         for ((spec, bound), made) in config.plan.spec.listeners.iter().zip(bound).zip(&config.listeners) {
             let current = Arc::new(ArcSwap::new(made.clone()));
-            let (name, server) = (Name::intern(&spec.name), listener::server(spec));
+            let name = Name::intern(&spec.name);
             listeners.push(OpenListener {
                 name: spec.name.clone(),
                 spec: spec.clone(),
@@ -157,7 +157,7 @@ impl Engine {
                 config: current.clone(),
             });
             for (worker, socket) in sockets.iter_mut().zip(bound) {
-                worker.push(WorkerListener { name, socket, config: current.clone(), server: server.clone() });
+                worker.push(WorkerListener { name, socket, config: current.clone() });
             }
         }
         let mut threads = Vec::new();
@@ -185,8 +185,9 @@ impl Engine {
         self.shared.listeners.iter().map(|listener| (listener.name.as_str(), listener.address))
     }
 
-    /// Takes another plan in place of the running one. Connections stay; each request takes the newest plan; layers
-    /// keep their state as the report says. Endpoints, pools and workers of the sockets stay.
+    /// Takes another plan in place of the running one. Connections stay, with the limits, timeouts and rules for
+    /// forwarded fields that they began with; each request takes the newest plan; layers keep their state as the report
+    /// says. Endpoints, pools and workers of the sockets stay.
     ///
     /// # Errors
     /// The plan cannot be taken; the running one goes on untouched.
@@ -266,10 +267,7 @@ impl Engine {
 }
 
 fn same_socket(one: &ListenerSpec, other: &ListenerSpec) -> bool {
-    one.bind == other.bind
-        && one.protocol == other.protocol
-        && one.forwarded == other.forwarded
-        && one.request_id == other.request_id
+    one.bind == other.bind && one.protocol == other.protocol
 }
 
 impl fmt::Debug for Engine {

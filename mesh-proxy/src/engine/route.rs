@@ -114,6 +114,10 @@ impl Service<Request> for RouterService {
         let Some(route) = self.0.route(host(&request), request.uri().path(), request.method()) else {
             return Routed::refused(Rejection::new(Kind::NoRoute));
         };
+        // a tunnel leads wherever the endpoint likes: a route that takes it says so
+        if *request.method() == http::Method::CONNECT && route.matches.methods.is_empty() {
+            return Routed::refused(Rejection::new(Kind::NoRoute));
+        }
         request.context().set_route(route.name);
         match &route.target {
             Target::Stage(handle) => Routed::stage(handle.stage(), request),

@@ -2,10 +2,7 @@
 
 use super::config::{ListenerConfig, ListenerService};
 use arc_swap::ArcSwap;
-use mesh_codec_http::{
-    server::{Ended, Server},
-    upstream,
-};
+use mesh_codec_http::{server::Ended, upstream};
 use mesh_core::{Name, Peer, pipeline, time};
 use mesh_net::{Accepted, Acceptor, Watch};
 use std::{io, sync::Arc, thread, time::Duration};
@@ -18,7 +15,6 @@ pub(super) struct WorkerListener {
     pub(super) name: Name,
     pub(super) socket: std::net::TcpListener,
     pub(super) config: Arc<ArcSwap<ListenerConfig>>,
-    pub(super) server: Server,
 }
 
 /// Starts a worker. It ends when `drain` has been signalled and its connections are gone or out of time.
@@ -62,10 +58,10 @@ async fn sweep() {
 
 async fn accept(listener: WorkerListener, drain: &Watch) -> io::Result<()> {
     let mut acceptor = Acceptor::new(listener.socket, drain)?;
-    let service = ListenerService::new(listener.config);
+    let service = ListenerService::new(listener.config.clone());
     while let Some(Accepted { stream, info, guard }) = acceptor.accept().await? {
         let peer = Arc::new(Peer { address: Some(info.peer), ..Peer::UNKNOWN });
-        let serving = listener.server.serve(stream, peer, service.clone(), (*guard).clone());
+        let serving = listener.config.load().server.serve(stream, peer, service.clone(), (*guard).clone());
         tokio::spawn(async move {
             let _until_the_end = guard;
             match serving.await {

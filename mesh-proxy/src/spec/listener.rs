@@ -1,9 +1,9 @@
-use super::{Faults, RouteSpec};
+use super::{Faults, LimitsSpec, RouteSpec, TimeoutsSpec};
 use mesh_core::{
     pipeline::Place,
     spec::{Invalid, Key, LayerSpec, Node, Position, Spanned, Value},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::net::SocketAddr;
 
 /// `listeners.NAME`
@@ -21,6 +21,12 @@ pub struct ListenerSpec {
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
+    /// How many proxies before this one have a say in who the client is. Default 0.
+    pub trusted_hops: usize,
+    /// How much a client may ask for.
+    pub limits: LimitsSpec,
+    /// How long a client may take.
+    pub timeouts: TimeoutsSpec,
     /// The layers before the router.
     pub pipeline: Vec<LayerSpec>,
     /// The routes; the first that matches wins.
@@ -49,6 +55,8 @@ pub enum Forwarded {
     /// The peer's address is appended to `x-forwarded-for`; `x-forwarded-proto` is set where it is absent.
     #[default]
     Append,
+    /// What a client claims is dropped, and both are written anew.
+    Replace,
     /// They are passed on as they are.
     Off,
 }
@@ -60,6 +68,8 @@ pub enum RequestId {
     /// One is made where there is none.
     #[default]
     Keep,
+    /// One is made for every request.
+    Always,
     /// It is passed on as it is.
     Off,
 }
@@ -71,6 +81,9 @@ struct Settings {
     protocol: Option<Node>,
     forwarded: Option<Node>,
     request_id: Option<Node>,
+    trusted_hops: Option<Node>,
+    limits: Option<Node>,
+    timeouts: Option<Node>,
     pipeline: Option<Node>,
     routes: Option<Node>,
 }
@@ -94,15 +107,13 @@ impl ListenerSpec {
         };
         let bind = read_bind(&settings.bind).map_err(|invalid| invalid.at(&settings.bind));
         let bind = faults.take(bind, &format!("{path}.bind"));
-        let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
-        let (protocol, forwarded, request_id) = (
-            of(settings.protocol, "protocol"),
-            of(settings.forwarded, "forwarded"),
-            of(settings.request_id, "request_id"),
-        );
-        let protocol = read_or_default(&protocol, faults);
-        let forwarded = read_or_default(&forwarded, faults);
-        let request_id = read_or_default(&request_id, faults);
+        let part = |name: &str| format!("{path}.{name}");
+        let protocol = read_or_default(settings.protocol.as_ref(), &part("protocol"), faults);
+        let forwarded = read_or_default(settings.forwarded.as_ref(), &part("forwarded"), faults);
+        let request_id = read_or_default(settings.request_id.as_ref(), &part("request_id"), faults);
+        let trusted_hops = read_or_default(settings.trusted_hops.as_ref(), &part("trusted_hops"), faults);
+        let limits = read_or_default(settings.limits.as_ref(), &part("limits"), faults);
+        let timeouts = read_or_default(settings.timeouts.as_ref(), &part("timeouts"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
         let Some(bind) = bind else {
@@ -117,17 +128,17 @@ impl ListenerSpec {
             protocol,
             forwarded,
             request_id,
+            trusted_hops,
+            limits,
+            timeouts,
             pipeline,
             routes,
         })
     }
 }
 
-fn read_or_default<T: Default + serde::de::DeserializeOwned>(part: &(Option<Node>, String), faults: &mut Faults) -> T {
-    match part {
-        (Some(node), path) => faults.read(node, path).unwrap_or_default(),
-        (None, _) => T::default(),
-    }
+fn read_or_default<T: Default + DeserializeOwned>(node: Option<&Node>, path: &str, faults: &mut Faults) -> T {
+    node.and_then(|node| faults.read(node, path)).unwrap_or_default()
 }
 
 fn read_bind(node: &Node) -> Result<Spanned<SocketAddr>, Invalid> {

@@ -2,11 +2,13 @@
 //! subtree, so that every fault in every one of them is reported in one go.
 
 mod cluster;
+mod limits;
 mod listener;
 mod registration;
 mod route;
 
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
+pub use limits::{LimitsSpec, TimeoutsSpec};
 pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
 pub use registration::RegistrationSpec;
 pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};

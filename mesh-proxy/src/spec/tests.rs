@@ -1,5 +1,6 @@
 use super::*;
 use crate::read;
+use mesh_core::units::Size;
 
 fn read_spec(text: &str) -> (Spec, Vec<String>) {
     let document = read::read(text, "t.yaml", &|_| None).expect("well-formed YAML");
@@ -62,6 +63,37 @@ listenres: {}
     let mut sorted: Vec<u32> = lines.iter().map(|line| line.parse().unwrap()).collect();
     sorted.sort_unstable();
     assert_eq!(sorted, [1, 2, 3, 6, 7, 9, 11, 13, 14, 15, 16, 17, 19, 20], "{faults:#?}");
+}
+
+#[test]
+fn limits_and_timeouts_of_a_listener() {
+    let listener = |rest: &str| format!("listeners: {{ web: {{ bind: \"127.0.0.1:1\", {rest} }} }}");
+    let (spec, faults) = read_spec(&listener(
+        "limits: { headers: 50, header_bytes: 16KiB, streams: 7, body: 1MiB }, \
+         timeouts: { header: 1s, idle: 2s, max_age: 3s }, trusted_hops: 2, forwarded: replace, request_id: always",
+    ));
+    assert_eq!(faults, [""; 0]);
+    let web = &spec.listeners[0];
+    let limits =
+        LimitsSpec { headers: 50, header_bytes: Size::from_kib(16), streams: 7, body: Some(Size::from_mib(1)) };
+    let seconds = Duration::from_secs;
+    let timeouts = TimeoutsSpec { header: seconds(1), idle: seconds(2), max_age: Some(seconds(3)) };
+    assert_eq!((web.limits, web.timeouts, web.trusted_hops), (limits, timeouts, 2));
+    assert_eq!((web.forwarded, web.request_id), (Forwarded::Replace, RequestId::Always));
+    for (faulty, told) in [
+        ("limits: { headers: 0 }", "1:61: listeners.web.limits.headers: expected 1 to 10000, found 0"),
+        ("limits: { header_bytes: 1KiB }", "expected 8KiB to 16MiB, found 1KiB"),
+        ("limits: { streams: 0 }", "expected 1 to"),
+        ("limits: { stream: 1 }", "streams"),
+        ("timeouts: { idle: 0s }", "listeners.web.timeouts.idle: expected more than 0s"),
+        ("timeouts: { header: 5 }", "did you mean `5s`?"),
+        ("timeouts: { max_age: 0s }", "expected more than 0s"),
+        ("trusted_hops: -1", "listeners.web.trusted_hops"),
+        ("forwarded: replaced", "replace"),
+    ] {
+        let (_, faults) = read_spec(&listener(faulty));
+        assert!(faults.len() == 1 && faults[0].contains(told), "{faulty}: {faults:?}");
+    }
 }
 
 #[test]
