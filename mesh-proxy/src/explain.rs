@@ -100,11 +100,14 @@ fn cluster_line(cluster: &ClusterSpec) -> String {
     let protocol = cluster.protocol.map_or("as the request came".into(), |protocol| word(&protocol));
     let connect = cluster.connect;
     format!(
-        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {}, idle {})",
+        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {}, idle {}, max_age {}, max_connections {}, max_pending {})",
         cluster.name,
         word(&cluster.load_balancer),
         format_duration(connect.timeout),
-        format_duration(connect.idle)
+        format_duration(connect.idle),
+        connect.max_age.map_or_else(|| "any".to_owned(), |age| format_duration(age).to_string()),
+        connect.max_connections,
+        connect.max_pending,
     )
 }
 

@@ -117,12 +117,7 @@ impl Asked {
     }
 
     /// The answer as the client gets it. Where it grants the tunnel, that begins behind it.
-    pub(super) fn answer(
-        self: Box<Self>,
-        response: Response,
-        connection: &Arc<Connection>,
-        open: &mut Option<Open>,
-    ) -> Response {
+    pub(super) fn answer(self, response: Response, connection: &Arc<Connection>, open: &mut Option<Open>) -> Response {
         if !self.is_granted(response.status()) {
             return response;
         }

@@ -3,6 +3,7 @@
 use super::{
     About, Answer, Shared,
     http1::error_of,
+    limit::Grant,
     pool::Home,
     wire::{Line, Wire, within},
 };
@@ -44,8 +45,13 @@ pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: About) -> 
     let request = http::Request::from_parts(head, CallBody::new(about.call.clone(), Body::empty()));
 
     let timeout = shared.options.connect_timeout;
+    let permit = match shared.limit.admit(0, true, timeout).await? {
+        Grant::Permit(permit) => permit,
+        // of no use to a tunnel, and so not offered
+        Grant::Connection(_) => return Err(UpstreamError::new(UpstreamErrorKind::Local, "no connection").into()),
+    };
     let transport = within(timeout, shared.options.connector.connect(&shared.address, timeout)).await?;
-    let home = Home::enter(&shared);
+    let home = Home::enter(&shared, permit);
     let io = TokioIo::new(Wire::new(transport, Arc::new(Line::default())));
     let (mut sender, mut connection) = Builder::new().handshake(io).await.map_err(error_of)?;
     let mut over = false;

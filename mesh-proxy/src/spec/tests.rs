@@ -97,6 +97,30 @@ fn limits_and_timeouts_of_a_listener() {
 }
 
 #[test]
+fn connections_of_a_cluster() {
+    let cluster = |connect: &str| {
+        format!("clusters: {{ a: {{ discovery: {{ static: [ \"127.0.0.1:1\" ] }}, connect: {{ {connect} }} }} }}")
+    };
+    let (spec, faults) = read_spec(&cluster("timeout: 1s, idle: 2s, max_age: 3s, max_connections: 4, max_pending: 5"));
+    assert_eq!(faults, [""; 0]);
+    let connect = spec.clusters[0].connect;
+    assert_eq!(
+        (connect.max_age, connect.max_connections.get(), connect.max_pending),
+        (Some(Duration::from_secs(3)), 4, 5)
+    );
+    for (faulty, told) in [
+        ("timeout: 0s", "connect.timeout: expected more than 0s"),
+        ("max_age: 0s", "connect.max_age: expected more than 0s"),
+        ("max_connections: 0", "connect.max_connections"),
+        ("max_pending: -1", "connect.max_pending"),
+        ("max_connection: 1", "max_connections"),
+    ] {
+        let (_, faults) = read_spec(&cluster(faulty));
+        assert!(faults.len() == 1 && faults[0].contains(told), "{faulty}: {faults:?}");
+    }
+}
+
+#[test]
 fn hosts() {
     let host = |text: &str| Node::from(serde_json::json!(text)).deserialize::<HostPattern>().ok();
     assert_eq!(host("A.b"), Some(HostPattern::Exact("a.b".into())));
