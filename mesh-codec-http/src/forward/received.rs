@@ -100,7 +100,7 @@ pub fn received<B>(request: &mut Request<B>, rules: &Rules) -> Result<ReceivedHe
     let mut found = Fields::of(request.headers());
     let mut upgrade = None;
     if found.has(Fields::HOP_BY_HOP) {
-        only_chunked(request.headers())?;
+        only_chunked(request)?;
         upgrade = upgrade_of(request);
         remove_hop_by_hop(request.headers_mut());
         if let Some(upgrade) = &upgrade {
@@ -148,10 +148,13 @@ pub fn received<B>(request: &mut Request<B>, rules: &Rules) -> Result<ReceivedHe
 
 /// Other codings are passed on by nobody, and what stands in more than one way is taken for each.
 #[cold]
-fn only_chunked(headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+fn only_chunked<B>(request: &Request<B>) -> Result<(), Rejection> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
+        (Some(_), _) if *request.method() == Method::CONNECT => {
+            Err(Rejection::new(Kind::Malformed).because("CONNECT with a body"))
+        }
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Rejection::new(Kind::Malformed).because("a transfer coding other than chunked")),
     }

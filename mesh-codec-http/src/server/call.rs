@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{Body, HttpError, Request, Response, forward::received};
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Version, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, Method, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH},
+};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use mesh_core::{
@@ -51,11 +54,13 @@ where
             Ok(()) => received(&mut request, self.connection.rules()),
             Err(rejection) => Err(rejection),
         };
+        let is_http1 = request.version() < Version::HTTP_2;
         let mut call = Call {
             inner: None,
             refused: None,
             deadline: None,
             tunnel: None,
+            closes: false,
             open: Some(Open::new(&self.connection)),
             grpc: self.connection.always_answers_grpc(),
             head: *request.method() == Method::HEAD,
@@ -63,6 +68,8 @@ where
         let received = match received {
             Ok(received) => received,
             Err(rejection) => {
+                // who sends such a head may mean something else by what comes behind it
+                call.closes = is_http1;
                 call.refused = Some(rejection);
                 return call;
             }
@@ -124,6 +131,7 @@ pin_project! {
         deadline: Option<Deadline>,
         tunnel: Option<(Box<Asked>, Arc<Connection>)>,
         open: Option<Open>,
+        closes: bool,
         grpc: bool,
         head: bool,
     }
@@ -166,6 +174,9 @@ where
                 Ok(answer) => response = answer,
                 Err(reset) => return Poll::Ready(Err(reset)),
             }
+        }
+        if *me.closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // an answer to HTTP/1.0 is made one by hyper
         *response.version_mut() = Version::HTTP_11;
