@@ -163,7 +163,11 @@ where
         let mut response = match result {
             Ok(response) => response,
             Err(error) => match answer_to(&error, *me.grpc) {
-                Ok(answer) => answer,
+                Ok(answer) => {
+                    let left = *me.closes || answer.status() == StatusCode::PAYLOAD_TOO_LARGE;
+                    me.open.iter().filter(|_| left).for_each(Open::leave_unread);
+                    answer
+                }
                 Err(reset) => return Poll::Ready(Err(reset)),
             },
         };

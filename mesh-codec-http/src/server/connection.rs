@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Connection {
     head_began: AtomicU64,
     /// When the last response ended; of use while nothing is open.
     idle_since: AtomicU64,
+    /// The connection ends with something unread.
+    unread: AtomicBool,
     /// What an HTTP/1 connection is to become when the answer has been written.
     tunnel: Mutex<Option<Box<Tunnel>>>,
     /// Since when the peer takes nothing of what is to be written; 0: it does.
@@ -52,6 +54,7 @@ impl Connection {
             open: AtomicU32::new(0),
             head_began: AtomicU64::new(0),
             idle_since: AtomicU64::new(time::now().as_nanos()),
+            unread: AtomicBool::new(false),
             tunnel: Mutex::new(None),
             stalled_since: AtomicU64::new(0),
         }
@@ -104,6 +107,10 @@ impl Connection {
         moment(&self.head_began)
     }
 
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
     pub(super) fn set_tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tunnel));
     }
@@ -145,6 +152,13 @@ impl Open {
     pub(super) fn new(connection: &Arc<Connection>) -> Self {
         connection.open.fetch_add(1, Relaxed);
         Self(connection.clone())
+    }
+}
+
+impl Open {
+    /// What the client sends on will not be read: HTTP/1 ends the connection with the answer.
+    pub(super) fn leave_unread(&self) {
+        self.0.unread.store(true, Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Ended, answer::Reset, codec::Codec, connection::Connection};
+use super::{Ended, answer::Reset, codec::Codec, connection::Connection, linger::linger};
 use mesh_core::{Answer, BoxError, Nanos, Rejection, time};
 use mesh_net::{Rewind, Watch};
 use std::{
@@ -92,11 +92,15 @@ where
     pub(super) async fn run(mut self) -> Result<Ended<I>, BoxError> {
         match poll_fn(|cx| self.poll(cx)).await {
             Stop::Ended(Ok(())) => {
-                if let Some(tunnel) = self.connection.take_tunnel()
-                    && let Some(io) = self.codec.into_tunnel()
+                if let Some(tunnel) = self.connection.take_tunnel() {
+                    if let Some(io) = self.codec.into_tunnel() {
+                        let tunnel = tunnel.run(io, self.connection.options().idle_timeout);
+                        until_cut(tunnel, &self.connection, &self.watch).await;
+                    }
+                } else if self.connection.is_unread()
+                    && let Some(io) = self.codec.into_io(false)
                 {
-                    let tunnel = tunnel.run(io, self.connection.options().idle_timeout);
-                    until_cut(tunnel, &self.connection, &self.watch).await;
+                    Box::pin(linger(io)).await;
                 }
                 Ok(Ended::Closed)
             }
@@ -106,15 +110,20 @@ where
             Stop::Ended(Err(error)) if is_reset(&error) => {
                 Ok(self.codec.into_io(false).map_or(Ended::Closed, |io| Ended::Reset(io.into_inner())))
             }
-            Stop::Ended(Err(error)) => Err(error.into()),
+            Stop::Ended(Err(error)) => {
+                if error.is_parse()
+                    && let Some(io) = self.codec.into_io(false)
+                {
+                    Box::pin(linger(io)).await;
+                }
+                Err(error.into())
+            }
             Stop::HeadTimedOut => {
                 if let Some(mut io) = self.codec.into_io(true) {
                     // it fits into any socket's buffer; a client that is gone does not want it
-                    let answer = async {
-                        io.write_all(REQUEST_TIMEOUT).await?;
-                        io.shutdown().await
-                    };
-                    let _ = tokio::time::timeout(FAREWELL, answer).await;
+                    if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, io.write_all(REQUEST_TIMEOUT)).await {
+                        Box::pin(linger(io)).await;
+                    }
                 }
                 Ok(Ended::Closed)
             }

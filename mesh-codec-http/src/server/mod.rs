@@ -64,6 +64,7 @@ mod deadline;
 mod drive;
 mod io;
 mod limited;
+mod linger;
 mod tunnel;
 
 #[cfg(doc)]
@@ -76,6 +77,7 @@ pub(crate) use tunnel::{Chunks, FromClient, Prefixed};
 
 use connection::{Connection, Listener};
 use drive::Drive;
+use linger::linger;
 use mesh_core::{BoxError, Name, Peer, time};
 use mesh_net::{Detected, Rewind, Watch, detect};
 use std::{future::Future, io::Result as IoResult, pin::pin, sync::Arc, task::Poll, time::Duration};
@@ -200,13 +202,18 @@ impl Server {
     {
         let connection = Arc::new(Connection::new(self.listener.clone(), peer));
         async move {
-            let io = match connection.options().protocol {
-                Protocol::Http => detect_until(io, connection.options().idle_timeout, &drain).await?,
+            let protocol = connection.options().protocol;
+            let io = match protocol {
                 Protocol::Http1 => Detected::Http1(Rewind::new(io)),
-                Protocol::Http2 | Protocol::Grpc => Detected::Http2(Rewind::new(io)),
+                _ => detect_until(io, connection.options().idle_timeout, &drain).await?,
             };
             match io {
                 Detected::Closed => Ok(Ended::Closed),
+                // it does not begin as HTTP/2 does (RFC 9113, section 3.4)
+                Detected::Http1(io) if matches!(protocol, Protocol::Http2 | Protocol::Grpc) => {
+                    Box::pin(linger(io)).await;
+                    Err("a client does not begin as HTTP/2 does".into())
+                }
                 Detected::Http1(io) => {
                     let codec = codec::http1(io, service, &connection);
                     Drive::new(codec, connection, drain).run().await

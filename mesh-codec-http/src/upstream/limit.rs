@@ -83,8 +83,9 @@ impl Drop for Pending {
 
 /// Too many wait already, or it took too long.
 pub(super) fn full() -> HttpError {
-    metrics::counter!("mesh_rejections_total", "layer" => "connect", "reason" => Kind::PoolFull.as_str()).increment(1);
-    Rejection::new(Kind::PoolFull).into()
+    let rejection = Rejection::new(Kind::PoolFull);
+    rejection.count();
+    rejection.into()
 }
 
 impl Limit {
