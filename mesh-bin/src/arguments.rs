@@ -9,7 +9,8 @@ A service-mesh sidecar made of tower layers, put together by a declarative spec.
 Usage: mesh [COMMAND]
 
 Commands:
-  run --config FILE  runs a spec; ends after the requests in flight on SIGTERM and SIGINT
+  run --config FILE  runs a spec; takes it again when the file changes and on SIGHUP;
+                     ends after the requests in flight on SIGTERM and SIGINT
   check FILE         validates a spec and names every fault by file, line and column;
                      exit code 0: good, 1: bad
   explain FILE       prints the effective pipelines of a spec as a tree, every default

@@ -13,7 +13,7 @@
 //! | command | does |
 //! | --- | --- |
 //! | `mesh` | runs the spec it brings along, and says what to try |
-//! | `mesh run --config FILE` | runs a spec; ends after the requests in flight on SIGTERM and SIGINT |
+//! | `mesh run --config FILE` | runs a spec; takes it again when the file changes and on SIGHUP; ends after the requests in flight on SIGTERM and SIGINT |
 //! | `mesh check FILE` | validates a spec; exit code 0 good, 1 bad, 2 wrong usage |
 //! | `mesh explain FILE` | prints the effective pipelines |
 
@@ -25,7 +25,7 @@ use mesh_proxy::{
     Layers, Plan, explain,
     read::{self, Diagnostic},
 };
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 /// The spec that runs without a file.
 pub const DEFAULT_SPEC: &str = include_str!("default.yaml");
@@ -53,15 +53,17 @@ pub fn main(layers: Layers) -> ExitCode {
         }
         Command::Default => {
             let (document, faults) = read::read_partly(DEFAULT_SPEC, "the embedded spec", &environment);
-            with_plan(plan(document, faults, &layers), |plan| run::run(plan, true))
+            with_plan(Plan::finish(document, faults, &layers), |plan| run::run(plan, None))
         }
-        Command::Run { config } => with_plan(load(&config, &layers), |plan| run::run(plan, false)),
-        Command::Check { file } => with_plan(load(&file, &layers), |plan| {
+        Command::Run { config } => {
+            with_plan(Plan::load(&config, &layers, &environment), |plan| run::run(plan, Some((config, layers))))
+        }
+        Command::Check { file } => with_plan(Plan::load(&file, &layers, &environment), |plan| {
             print_all(plan.warnings(), "warning: ");
             println!("{}: good", file.display());
             ExitCode::SUCCESS
         }),
-        Command::Explain { file } => with_plan(load(&file, &layers), |plan| {
+        Command::Explain { file } => with_plan(Plan::load(&file, &layers, &environment), |plan| {
             print_all(plan.warnings(), "warning: ");
             print!("{}", explain(&plan));
             ExitCode::SUCCESS
@@ -69,31 +71,8 @@ pub fn main(layers: Layers) -> ExitCode {
     }
 }
 
-fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-fn load(file: &Path, layers: &Layers) -> Result<Plan, Vec<Diagnostic>> {
-    let (document, faults) = read::read_file(file, &environment);
-    plan(document, faults, layers)
-}
-
-/// The plan of a document, or all its faults: those of the reading and those of the meaning in one go.
-fn plan(
-    document: Option<read::Document>,
-    mut faults: Vec<Diagnostic>,
-    layers: &Layers,
-) -> Result<Plan, Vec<Diagnostic>> {
-    let plan = document.and_then(|document| {
-        let (plan, found) = Plan::check_partly(&document, layers);
-        faults.extend(found);
-        plan
-    });
-    read::sort(&mut faults);
-    match plan {
-        Some(plan) if faults.is_empty() => Ok(plan),
-        _ => Err(faults),
-    }
 }
 
 fn with_plan(plan: Result<Plan, Vec<Diagnostic>>, go_on: impl FnOnce(Plan) -> ExitCode) -> ExitCode {

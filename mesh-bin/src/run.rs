@@ -1,16 +1,17 @@
 //! Running a plan: the whole life of the process, top to bottom.
 
 use mesh_proxy::{
-    Engine, Plan,
+    Engine, Layers, Plan, Reloader,
     admin::{Admin, Metrics},
 };
-use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 type Error = Box<dyn std::error::Error>;
 
-pub(crate) fn run(plan: Plan, is_default: bool) -> ExitCode {
+/// Runs a plan; with the file it is from and the layers it was checked with, unless it is the embedded one.
+pub(crate) fn run(plan: Plan, from: Option<(PathBuf, Layers)>) -> ExitCode {
     log_to_stderr();
     for warning in plan.warnings() {
         tracing::warn!("{warning}");
@@ -20,39 +21,52 @@ pub(crate) fn run(plan: Plan, is_default: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    match runtime.block_on(control(plan, is_default)) {
+    match runtime.block_on(control(plan, from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&*error),
     }
 }
 
-async fn control(plan: Plan, is_default: bool) -> Result<(), Error> {
+async fn control(plan: Plan, from: Option<(PathBuf, Layers)>) -> Result<(), Error> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let metrics = Metrics::install()?;
     tokio::spawn(metrics.clone().upkeep());
-    let admin = match plan.spec().admin {
+    let admin = match &plan.spec().admin {
         None => None,
-        Some(admin) => {
-            let address = admin.bind.value;
-            let bound = Admin::bind(address).await;
-            Some(bound.map_err(|error| format!("the admin listener cannot listen on {address}: {error}"))?)
-        }
+        Some(admin) => Some(Admin::bind(&admin.bind).map_err(|error| format!("the admin listener: {error}"))?),
     };
     let engine = Engine::start(plan)?;
     for (name, address) in engine.listeners() {
         tracing::info!(listener = name, %address, "listening");
     }
-    let admin_address = admin.as_ref().map(Admin::address);
+    let is_default = from.is_none();
+    let reloader = from.map(|(file, layers)| Reloader::new(engine.clone(), file, layers, crate::environment));
+    if let Some(reloader) = reloader.clone() {
+        tokio::spawn(reloader.follow_file());
+    }
+    let admin_address = admin.as_ref().map(|admin| admin.address().to_string());
     if let Some(admin) = admin {
         tracing::info!(address = %admin.address(), "admin listening");
-        tokio::spawn(admin.serve(engine.clone(), metrics));
+        tokio::spawn(admin.serve(engine.clone(), metrics, reloader.clone()));
     }
     if is_default {
         print!("{}", banner(&engine, admin_address));
     }
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => match &reloader {
+                // a task of its own: a signal to end is not to wait for it
+                Some(reloader) => {
+                    let reloader = reloader.clone();
+                    // what comes of it is logged
+                    tokio::spawn(async move { drop(reloader.reload("SIGHUP").await) });
+                }
+                None => tracing::warn!("SIGHUP: the spec that runs is from no file"),
+            },
+        }
     };
     tracing::info!(signal, "ending after the requests in flight");
     engine.shutdown_as_configured().await;
@@ -60,8 +74,8 @@ async fn control(plan: Plan, is_default: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn banner(engine: &Engine, admin: Option<SocketAddr>) -> String {
-    let web = engine.listeners().find(|(name, _)| *name == "web").map(|(_, address)| address);
+fn banner(engine: &Engine, admin: Option<String>) -> String {
+    let web = engine.listeners().find(|(name, _)| name == "web").map(|(_, address)| address);
     let (Some(web), Some(admin)) = (web, admin) else { return String::new() };
     format!(
         "\nmesh {} runs its embedded spec: one sidecar in front of three endpoints.\n\

@@ -1,11 +1,10 @@
 //! The sidecar with a real etcd: endpoints that come and go under load, and its own registration.
 
+#[path = "../../mesh-discovery/etcd/tests/support/mod.rs"]
+mod etcd;
 mod support;
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -13,86 +12,9 @@ use std::{
     thread,
 };
 
+use etcd::Peer;
 use support::origin::{Origin, ok};
-use support::peer::{program, run};
 use support::{Mesh, eventually, free_port, http1};
-
-/// An etcd of this test alone.
-struct Etcd {
-    child: Child,
-    port: u16,
-    peer: u16,
-    dir: PathBuf,
-}
-
-impl Etcd {
-    fn start() -> Etcd {
-        let dir = env::temp_dir().join(format!("mesh-bin-etcd-{}-{}", std::process::id(), free_port()));
-        let (port, peer) = (free_port(), free_port());
-        let etcd = Etcd { child: spawn(&dir, port, peer), port, peer, dir };
-        etcd.answers();
-        etcd
-    }
-
-    fn answers(&self) {
-        eventually("etcd answers", || {
-            let health = self.command(&["endpoint", "health"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            health.is_ok_and(|status| status.success())
-        });
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program("etcdctl");
-        command.env("ETCDCTL_API", "3").arg(format!("--endpoints=http://127.0.0.1:{}", self.port)).args(arguments);
-        command
-    }
-
-    fn put(&self, key: &str, value: &str) {
-        run(&mut self.command(&["put", key, value]));
-    }
-
-    fn delete(&self, key: &str) {
-        run(&mut self.command(&["del", key]));
-    }
-
-    fn keys(&self, prefix: &str) -> String {
-        run(&mut self.command(&["get", "--prefix", "--keys-only", prefix]))
-    }
-
-    /// Killed, and started again: with its data, or as if it had never been.
-    fn restart(&mut self, empty: bool) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-        if empty {
-            fs::remove_dir_all(&self.dir).expect("its data");
-        }
-        self.child = spawn(&self.dir, self.port, self.peer);
-        self.answers();
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn spawn(dir: &Path, port: u16, peer: u16) -> Child {
-    let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
-    program("etcd")
-        .args(["--data-dir".as_ref(), dir.as_os_str()])
-        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("default={peer}")])
-        .args(["--logger", "zap", "--log-level", "error"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("etcd starts")
-}
 
 /// Asks without a pause until it is stopped; counts what is no 200.
 struct Load {
@@ -127,7 +49,7 @@ impl Load {
 
 #[test]
 fn endpoints_come_and_go_under_load_and_the_registration_with_the_sidecar() {
-    let mut etcd = Etcd::start();
+    let mut etcd = Peer::start_on(free_port);
     let origins = ["one", "two", "three"].map(|name| Origin::start(move |_| ok(name)));
     let address = |index: usize| format!("127.0.0.1:{}", origins[index].port);
     let port = free_port();
@@ -141,12 +63,12 @@ listeners:
     routes: [ {{ cluster: app }} ]
 clusters:
   app:
-    discovery: {{ etcd: {{ endpoints: ["http://127.0.0.1:{0}"], prefix: /services/app/ }} }}
+    discovery: {{ etcd: {{ endpoints: ["{0}"], prefix: /services/app/ }} }}
     load_balancer: random
 registrations:
-  me: {{ with: {{ etcd: {{ endpoints: ["http://127.0.0.1:{0}"], prefix: /services/mesh/ }} }}, instance: "127.0.0.1:{port}" }}
+  me: {{ with: {{ etcd: {{ endpoints: ["{0}"], prefix: /services/mesh/ }} }}, instance: "127.0.0.1:{port}" }}
 "#,
-        etcd.port
+        etcd.url()
     ));
     let registered = format!("/services/mesh/127.0.0.1:{port}");
     let shows = |name: &str| eventually(name, || http1::get(port, "/").text() == name);
@@ -166,11 +88,11 @@ registrations:
     etcd.delete("/services/app/b");
     eventually("two has gone", || !mesh.page("/clusters").contains(&address(1)));
     // killed, and back with its data: what was good stays, and goes on
-    etcd.restart(false);
+    etcd.restart();
     etcd.put("/services/app/b", &address(1));
     shows("two");
     // back without its data: traffic goes on to the last good set, and the registration is made anew
-    etcd.restart(true);
+    etcd.restart_empty();
     eventually("it registers again", || etcd.keys("/services/mesh/").contains(&registered));
     shows("three");
     let (failed, asked) = load.end();

@@ -7,7 +7,7 @@
 //! ```
 //! use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 //! use mesh_codec_http::{server::{Options, Server}, upstream::{Upstream, UpstreamOptions}};
-//! use mesh_core::{Endpoint, Peer, Target};
+//! use mesh_core::{Endpoint, Target};
 //! use mesh_net::{Acceptor, Drain, ListenOptions};
 //!
 //! /// Proxies every connection to one endpoint until the drain starts. Run it on a runtime of one thread.
@@ -17,8 +17,7 @@
 //!     let listener = ListenOptions::default().bind(listen, NonZeroUsize::MIN)?.into_iter().next().ok_or("no socket")?;
 //!     let mut acceptor = Acceptor::new(listener, &drain.watch())?;
 //!     while let Some(accepted) = acceptor.accept().await? {
-//!         let peer = Arc::new(Peer { address: Some(accepted.info.peer), ..Peer::UNKNOWN });
-//!         let serving = server.serve(accepted.stream, peer, upstream.clone(), drain.watch());
+//!         let serving = server.serve(accepted.stream, Arc::new(accepted.peer), upstream.clone(), drain.watch());
 //!         tokio::spawn(async move {
 //!             let _until_the_end = accepted.guard;
 //!             serving.await

@@ -30,6 +30,7 @@ struct Record {
     endpoint: AtomicU64,
     listener: AtomicU32,
     route: AtomicU32,
+    template: AtomicU32,
     cluster: AtomicU32,
     protocol: AtomicU32,
     trace_flags: AtomicU32,
@@ -206,6 +207,16 @@ impl Context {
     /// Written by the router.
     pub fn set_route(&self, route: Name) {
         self.set_name(|record| &record.route, route);
+    }
+
+    /// The template of the path that the route matches, `/users/{id}`; [`Name::NONE`] where it has none.
+    pub fn template(&self) -> Name {
+        self.name(|record| &record.template)
+    }
+
+    /// Written by the router.
+    pub fn set_template(&self, template: Name) {
+        self.set_name(|record| &record.template, template);
     }
 
     /// The cluster the request went to, the last one where a fallback chose another.

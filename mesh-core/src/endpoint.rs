@@ -45,6 +45,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// The IP address and port; `None` of a Unix socket.
+    pub fn as_tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,27 +161,45 @@ impl HealthFlag {
 ///
 /// A reason may have an end, so that nobody needs a timer to take it back: an open breaker says until when, and the
 /// first request after that is its trial.
+///
+/// Where reasons speak against too many of a set, leaving those alone would only break the rest: then a balancer
+/// [spares](Self::spare_until) them all for a while.
 #[derive(Debug, Default)]
 pub struct Health {
     flags: AtomicU32,
     /// When each reason ends, in nanoseconds; of those that are set.
     ends: [AtomicU64; HealthFlag::ALL.len()],
+    /// Until when reasons are passed over.
+    spared: AtomicU64,
 }
 
 impl Health {
-    /// Whether nothing speaks against it at this moment. One load; a reason that has an end costs a reading of the
-    /// clock.
+    /// Whether it may be picked at this moment: nothing speaks against it, or it is spared. One load; where there is a
+    /// reason, a reading of the clock.
     #[inline]
     pub fn is_eligible(&self) -> bool {
-        let flags = self.flags.load(Acquire);
-        flags == 0 || self.is_over(flags)
+        self.flags.load(Acquire) == 0 || self.is_spared() || self.is_healthy()
     }
 
+    /// Whether nothing speaks against it at this moment.
     #[cold]
     #[inline(never)]
-    fn is_over(&self, flags: u32) -> bool {
-        let now = time::now().as_nanos();
+    pub fn is_healthy(&self) -> bool {
+        let (flags, now) = (self.flags.load(Acquire), time::now().as_nanos());
         HealthFlag::ALL.into_iter().all(|flag| flags & flag as u32 == 0 || self.end(flag).load(Relaxed) <= now)
+    }
+
+    /// Passes over whatever speaks against it, until this moment: it may be picked, and its breaker lets calls through.
+    /// For balancers, and all of a set together.
+    pub fn spare_until(&self, until: Nanos) {
+        self.spared.fetch_max(until.as_nanos(), Relaxed);
+    }
+
+    /// Whether what speaks against it is passed over at this moment.
+    #[cold]
+    pub fn is_spared(&self) -> bool {
+        let until = self.spared.load(Relaxed);
+        until != 0 && until > time::now().as_nanos()
     }
 
     /// Whether this reason holds at this moment.
@@ -383,6 +411,17 @@ mod tests {
         health.set(HealthFlag::Ejected, false);
         assert!(!health.is_eligible());
         assert!(health.set(HealthFlag::CircuitOpen, false) && health.is_eligible());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_spared_may_be_picked_for_a_while() {
+        let health = Health::default();
+        health.set(HealthFlag::CircuitOpen, true);
+        health.spare_until(time::now().plus(std::time::Duration::from_secs(1)));
+        assert!(health.is_eligible() && health.is_spared() && !health.is_healthy());
+        assert!(health.has(HealthFlag::CircuitOpen), "the reason is still told");
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert!(!health.is_eligible() && !health.is_spared());
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,6 +62,8 @@ const AT_ONCE: usize = 256;
 pub struct Endpoints {
     set: Arc<ArcSwap<EndpointSet>>,
     observers: Arc<Mutex<Observers>>,
+    /// By address, for a while also those that have left.
+    known: Arc<Mutex<HashMap<Address, Known>>>,
 }
 
 /// Told of each set in turn; locked while a set is published.
@@ -80,23 +82,58 @@ impl Endpoints {
     where
         S: Stream<Item = Update>,
     {
-        let endpoints = Self { set: Arc::default(), observers: Arc::default() };
+        Self::unknown().driven_by(updates)
+    }
+
+    /// As [`Endpoints::new`], in place of `before`. Until the stream says something the set is the one that `before`
+    /// is now. An endpoint at an address that was there, or has left no longer than a minute ago, stays the same one,
+    /// with its number, counts and health.
+    pub fn new_after<S>(updates: S, before: &Endpoints) -> (Self, EndpointsDriver<S>)
+    where
+        S: Stream<Item = Update>,
+    {
+        before.successor().driven_by(updates)
+    }
+
+    fn driven_by<S: Stream<Item = Update>>(self, updates: S) -> (Self, EndpointsDriver<S>) {
         let driver = EndpointsDriver {
             updates: Box::pin(updates),
             members: Members::default(),
-            endpoints: endpoints.clone(),
+            endpoints: self.clone(),
             coalescing: None,
             dirty: false,
             resolved: false,
         };
-        (endpoints, driver)
+        (self, driver)
     }
 
     /// A set that never changes.
     pub fn fixed(targets: impl IntoIterator<Item = Target>) -> Self {
+        Self::unknown().fixed_on(targets)
+    }
+
+    /// As [`Endpoints::fixed`], in place of `before`: an endpoint at an address that was there, or has left no longer
+    /// than a minute ago, stays the same one, with its number, counts and health.
+    pub fn fixed_after(targets: impl IntoIterator<Item = Target>, before: &Endpoints) -> Self {
+        before.successor().fixed_on(targets)
+    }
+
+    fn fixed_on(self, targets: impl IntoIterator<Item = Target>) -> Self {
         let mut members = Members::default();
         members.apply(Update::Set(targets.into_iter().collect()));
-        Self { set: Arc::new(ArcSwap::from_pointee(members.publish(1))), observers: Arc::default() }
+        let version = self.set.load().version + 1;
+        self.set.store(Arc::new(members.publish(version, &mut locked(&self.known))));
+        self
+    }
+
+    fn unknown() -> Self {
+        Self { set: Arc::default(), observers: Arc::default(), known: Arc::default() }
+    }
+
+    /// Another set that begins as this one is.
+    fn successor(&self) -> Self {
+        let known = locked(&self.known).clone();
+        Self { set: Arc::new(ArcSwap::new(self.load())), observers: Arc::default(), known: Arc::new(Mutex::new(known)) }
     }
 
     /// The present set. For a place that asks per request, keep an `arc_swap::Cache` of [`Endpoints::source`].
@@ -165,8 +202,8 @@ impl Endpoints {
     }
 }
 
-fn locked(observers: &Mutex<Observers>) -> MutexGuard<'_, Observers> {
-    observers.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Made by [`Endpoints::subscribe`]; dropping it ends it.
@@ -200,15 +237,15 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// What is known of the members of a set, and for a while of those that have left.
+/// What discovery has said of the members of a set.
 #[derive(Default)]
 struct Members {
     /// In the order discovery gave; found by address through `places`.
     order: Vec<Target>,
     places: HashMap<Address, usize>,
-    known: HashMap<Address, Known>,
 }
 
+#[derive(Clone)]
 struct Known {
     endpoint: Arc<Endpoint>,
     left: Option<Nanos>,
@@ -258,12 +295,12 @@ impl Members {
     }
 
     /// The set as it is now. An endpoint whose target is unchanged stays the same one, also after it was away.
-    fn publish(&mut self, version: u64) -> EndpointSet {
+    fn publish(&self, version: u64, all: &mut HashMap<Address, Known>) -> EndpointSet {
         let now = time::now();
-        self.known.retain(|_, known| known.left.is_none_or(|left| now.since(left) < REMEMBERED));
-        let endpoints: Vec<_> = self.order.iter().map(|target| enter(&mut self.known, target)).collect();
+        all.retain(|_, known| known.left.is_none_or(|left| now.since(left) < REMEMBERED));
+        let endpoints: Vec<_> = self.order.iter().map(|target| enter(all, target)).collect();
         let present: HashSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id()).collect();
-        for known in self.known.values_mut() {
+        for known in all.values_mut() {
             if !present.contains(&known.endpoint.id()) {
                 known.left.get_or_insert(now);
             }
@@ -304,7 +341,8 @@ pub struct EndpointsDriver<S> {
 impl<S: Stream<Item = Update>> EndpointsDriver<S> {
     fn publish(&mut self) {
         let version = self.endpoints.set.load().version + 1;
-        self.endpoints.publish(self.members.publish(version));
+        let set = self.members.publish(version, &mut locked(&self.endpoints.known));
+        self.endpoints.publish(set);
         self.dirty = false;
     }
 

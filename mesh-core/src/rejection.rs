@@ -303,6 +303,14 @@ impl Error for Rejection {
 ///
 /// Implemented for tower's `BoxError`, for [`Rejection`] and for [`Refusable`]. A typed error of one's own joins with
 /// [`refusal!`](crate::refusal).
+///
+/// # "`Refusal` is not general enough"
+/// The compiler forgets lifetimes in an `async` block before it looks whether that is `Send`, `BoxError`'s `'static`
+/// too; and errors can be told apart only where they are `'static`. So a future held in such a block must not look up
+/// the type of a service's future by this bound: none of our layers' does, but tower's `Oneshot` over them. Instead of
+/// `tokio::spawn(async move { service.oneshot(request).await })` write `tokio::spawn(service.oneshot(request))`, or
+/// `service.ready().await?.call(request).await` in the block. A future of one's own takes the future of its service as a
+/// parameter, `MyFuture<S::Future>`, in place of a field of type `S::Future`.
 #[diagnostic::on_unimplemented(
     message = "a layer that refuses needs an error that can carry a `Rejection`; `{Self}` cannot",
     note = "HTTP: wrap the layers in `mesh_core::http::governed(..)`; a typed error: `mesh_core::refusal!({Self}, Variant)`"

@@ -57,6 +57,12 @@ impl fmt::Debug for Nanos {
 pub trait Clock {
     /// The present moment.
     fn now(&self) -> Nanos;
+
+    /// Whether its moments are those of [`TokioClock`], if perhaps a little late: a sleep to one of them then needs no
+    /// reading of either. Default: they are not.
+    fn is_tokios(&self) -> bool {
+        false
+    }
 }
 
 /// Makes sleeps.
@@ -130,7 +136,10 @@ pub fn sleep(duration: Duration) -> Sleep {
 fn to_instant(moment: Nanos) -> tokio::time::Instant {
     /// Far enough, and no sum with it overflows.
     const FAR: Duration = Duration::from_secs(86_400 * 365 * 100);
-    let own_clock = CLOCK.with(|clock| clock.borrow().as_ref().map(|clock| clock.now()));
+    let own_clock = CLOCK.with(|clock| {
+        let clock = clock.borrow();
+        clock.as_ref().filter(|clock| !clock.is_tokios()).map(|clock| clock.now())
+    });
     match own_clock {
         // the clock that the moment is of: nothing is read
         None => *EPOCH + moment.since(Nanos::ZERO).min(FAR),

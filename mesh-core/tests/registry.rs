@@ -86,7 +86,7 @@ fn reload(
     let site = Site::library();
     let mut next = States::new();
     let pipeline = registry.check(&layers(list), &site).unwrap().make(&site, previous, &mut next);
-    let fates = next.report().0.iter().map(|entry| entry.2).collect();
+    let fates = next.report().0.iter().map(|entry| entry.fate).collect();
     (pipeline, next, fates)
 }
 
@@ -208,6 +208,35 @@ fn state_is_found_by_ordinal_and_by_id() {
     let list = layers(json!([{ "limit": { "max": 5 } }]));
     registry.check(&list, &elsewhere).unwrap().make(&elsewhere, &states, &mut next);
     assert_eq!(next.report().count(Fate::New), 1);
+}
+
+#[test]
+fn what_is_gone_is_reported() {
+    let registry = registry(&Tale::default());
+    let list = json!([{ "limit": { "max": 1 } }, { "limit": { "max": 2, "id": "a" } }, "foreign"]);
+    let (_, first, _) = reload(&registry, list, &States::new());
+    let (_, mut second, fates) = reload(&registry, json!(["foreign"]), &first);
+    assert_eq!(fates, [Fate::Kept]);
+    second.report_removed(&first);
+    let gone: Vec<String> = second.report().with(Fate::Removed).map(ToString::to_string).collect();
+    assert_eq!(gone, ["pipeline: limit (a)", "pipeline: limit"]);
+}
+
+#[test]
+fn pipelines_are_equal_where_a_reload_would_keep_all() {
+    let registry = registry(&Tale::default());
+    let checked = |list| registry.check(&layers(list), &Site::library()).unwrap();
+    let one = checked(json!([{ "limit": { "max": 1 } }, "foreign"]));
+    assert!(one == checked(json!([{ "limit": { "max": 1 } }, "foreign"])));
+    for other in [
+        json!([{ "limit": { "max": 2 } }, "foreign"]),
+        json!([{ "limit": { "max": 1, "shadow": true } }, "foreign"]),
+        json!([{ "limit": { "max": 1, "id": "a" } }, "foreign"]),
+        json!(["foreign", { "limit": { "max": 1 } }]),
+        json!([{ "limit": { "max": 1 } }]),
+    ] {
+        assert!(one != checked(other.clone()), "{other}");
+    }
 }
 
 #[test]

@@ -4,111 +4,34 @@
 
 mod support;
 
-use bytes::{Buf, BufMut, Bytes};
 use mesh_core::{
     Code, GateLayer, Outcome, Pipeline, Protocol, Refusable,
     http::{CallBody, GovernedBody, governed},
     pipeline::{Made, foreign},
 };
-use mesh_test::Spy;
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use mesh_test::{Spy, grpc};
+use std::{convert::Infallible, sync::Arc};
 use support::{AtOnce, Breaker};
-use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+use tokio_stream::{StreamExt, wrappers::TcpListenerStream};
 use tonic::{
-    Request, Status,
+    Status,
     body::Body,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Server},
 };
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 
-/// A codec of plain bytes.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Raw;
-    type Decoder = Raw;
-
-    fn encoder(&mut self) -> Raw {
-        Raw
-    }
-
-    fn decoder(&mut self) -> Raw {
-        Raw
-    }
+/// Three messages, and a failure after them when it is asked to `fail`; `endless` never ends, `refuse` has none.
+fn answer(message: Vec<u8>) -> Result<grpc::Answer, Status> {
+    let items = tokio_stream::iter((0..3).map(|n| Ok(format!("m{n}").into_bytes())));
+    Ok(match &message[..] {
+        b"refuse" => return Err(Status::not_found("no")),
+        b"fail" => Box::pin(items.chain(tokio_stream::once(Err(Status::unavailable("late"))))),
+        b"endless" => Box::pin(items.chain(tokio_stream::pending())),
+        _ => Box::pin(items),
+    })
 }
 
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = buffer.remaining();
-        Ok(Some(buffer.copy_to_bytes(length)))
-    }
-}
-
-/// Answers with three messages, and fails after them when it is asked to `fail`; `endless` never ends.
-#[derive(Clone)]
-struct Echo;
-
-impl tonic::server::NamedService for Echo {
-    const NAME: &'static str = "demo.Echo";
-}
-
-impl Service<http::Request<Body>> for Echo {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).server_streaming(Handler, request).await) })
-    }
-}
-
-struct Handler;
-type Items = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
-
-impl tonic::server::ServerStreamingService<Bytes> for Handler {
-    type Response = Bytes;
-    type ResponseStream = Items;
-    type Future = std::future::Ready<Result<tonic::Response<Items>, Status>>;
-
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let items = tokio_stream::iter((0..3).map(|n| Ok(Bytes::from(format!("m{n}")))));
-        let items: Items = match &request.get_ref()[..] {
-            b"refuse" => return std::future::ready(Err(Status::not_found("no"))),
-            b"fail" => Box::pin(items.chain(tokio_stream::once(Err(Status::unavailable("late"))))),
-            b"endless" => Box::pin(items.chain(tokio_stream::pending())),
-            _ => Box::pin(items),
-        };
-        std::future::ready(Ok(tonic::Response::new(items)))
-    }
-}
+type Streaming = tonic::Streaming<Vec<u8>>;
 
 struct World {
     server: GateLayer<Spy>,
@@ -123,7 +46,7 @@ async fn world(at_once: u32) -> World {
     let address = listener.local_addr().unwrap();
     let (server, limit) = (GateLayer::new(Spy::default()), GateLayer::new(AtOnce::new(at_once)).named("at_once"));
     let layers = governed((server.clone(), limit.clone()));
-    let serving = Server::builder().layer(layers).add_service(Echo);
+    let serving = Server::builder().layer(layers).add_service(grpc::service(answer));
     tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let client = GateLayer::new(Spy::default());
@@ -132,16 +55,14 @@ async fn world(at_once: u32) -> World {
 
 impl World {
     /// Calls through the channel; what there is of a stream.
-    async fn call(&self, what: &'static str) -> Result<tonic::Streaming<Bytes>, Status> {
+    async fn call(&self, what: &'static str) -> Result<Streaming, Status> {
         let layers = governed((self.client.clone(), self.breaker.clone()));
-        let mut client = Grpc::new(ServiceBuilder::new().layer(layers).service(self.channel.clone()));
-        client.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static("/demo.Echo/Call");
-        client.server_streaming(Request::new(Bytes::from(what)), path, Raw).await.map(tonic::Response::into_inner)
+        let service = ServiceBuilder::new().layer(layers).service(self.channel.clone());
+        grpc::streaming(service, what.as_bytes().to_vec()).await
     }
 }
 
-async fn read(mut stream: tonic::Streaming<Bytes>) -> (usize, Option<tonic::Code>) {
+async fn read(mut stream: Streaming) -> (usize, Option<tonic::Code>) {
     let mut messages = 0;
     loop {
         match stream.message().await {
@@ -234,17 +155,12 @@ async fn many_streams_on_one_connection_over_a_scarce_stage() {
         .build();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = Server::builder().layer(governed(pipeline)).add_service(Echo);
+    let serving = Server::builder().layer(governed(pipeline)).add_service(grpc::service(answer));
     tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let call = move || {
-        let mut client = Grpc::new(channel.clone());
-        async move {
-            client.ready().await.unwrap();
-            let path = http::uri::PathAndQuery::from_static("/demo.Echo/Call");
-            let stream = client.server_streaming(Request::new(Bytes::from("x")), path, Raw).await?;
-            Ok::<_, Status>(read(stream.into_inner()).await)
-        }
+        let channel = channel.clone();
+        async move { Ok::<_, Status>(read(grpc::streaming(channel, b"x".to_vec()).await?).await) }
     };
     let mut calls = Vec::new();
     for number in 0..60 {

@@ -68,9 +68,11 @@ pub use backoff::Backoff;
 #[cfg(feature = "config")]
 pub use config::register;
 #[cfg(feature = "file")]
-pub use file::{File, FileSettings, ReadFile, read_json, register_file};
+pub use file::{File, FileSettings, FileWatch, ReadFile, read_json, register_file};
 pub use fixed::{DuplicateAddress, Static};
 pub use layer::{DiscoverLayer, Discovered, DiscoveredFuture};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use registrar::{Leave, Registrar, Registration};
 #[cfg(feature = "config")]
 pub use sources::{Checked, CheckedRegistrar, CheckedSource, Sources};

@@ -2,6 +2,7 @@
 
 use crate::{
     BalanceFuture, BalanceLayer, NoEndpoint, Policy,
+    future::Called,
     layer::Shared,
     policy::Draw,
     seat::Seat,
@@ -153,7 +154,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = BalanceFuture<S, R, M>;
+    type Future = Called<S, R, M>;
 
     #[inline]
     fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
@@ -171,7 +172,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
     /// Nothing can be picked.
     #[cold]
     #[inline(never)]
-    fn without_endpoint<R>(&self, request: R) -> BalanceFuture<S, R, M>
+    fn without_endpoint<R>(&self, request: R) -> Called<S, R, M>
     where
         S: Service<R>,
         M: Reach<R, S::Response>,
@@ -209,7 +210,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
 
     /// Picks an endpoint and calls its service, if that is ready.
     #[inline(always)]
-    pub(crate) fn dispatch<R>(&mut self, request: R) -> BalanceFuture<S, R, M>
+    pub(crate) fn dispatch<R>(&mut self, request: R) -> Called<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,
@@ -246,7 +247,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
         mut polled: Option<Poll<Result<(), S::Error>>>,
         record: M::Record,
         request: R,
-    ) -> BalanceFuture<S, R, M>
+    ) -> Called<S, R, M>
     where
         S: Service<R>,
         S::Error: Refusal,

@@ -2,7 +2,7 @@
 
 use crate::{Balance, NoEndpoint, seat::Seat};
 use mesh_core::{
-    Kind, Nanos, Open, Reach, Refusal, Rejection,
+    Kind, Nanos, Open, Reach, Record, Refusal, Rejection,
     time::{self, Sleep},
 };
 use pin_project_lite::pin_project;
@@ -18,54 +18,47 @@ use tower_service::Service;
 
 pin_project! {
     /// The response future of [`Balance`].
-    pub struct BalanceFuture<S, R, M>
+    ///
+    /// What the service gives is among the parameters, not looked up: so a task that awaits it is seen to be `Send`,
+    /// whatever the error.
+    pub struct BalanceFuture<S, F, R, E, M, C>
     where
-        S: Service<R>,
-        M: Reach<R, S::Response>,
+        C: Record,
     {
         #[pin]
-        state: State<S, R, M>,
+        state: State<S, F, R, E, M, C>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    pub(crate) enum State<S, R, M>
+    pub(crate) enum State<S, F, R, E, M, C>
     where
-        S: Service<R>,
-        M: Reach<R, S::Response>,
+        C: Record,
     {
         /// An endpoint has the request.
-        Called { #[pin] inner: S::Future, open: Open<Seat, M::Record>, reach: M },
+        Called { #[pin] inner: F, open: Open<Seat, C>, reach: M },
         /// None has it yet, or will.
-        Aside { aside: Box<Aside<S, R, M>> },
+        Aside { aside: Box<Aside<S, R, E, M, C>> },
     }
 }
 
 /// What is rare, so that it takes no room in the future of each call.
-pub(crate) enum Aside<S, R, M>
-where
-    S: Service<R>,
-    M: Reach<R, S::Response>,
-{
+pub(crate) enum Aside<S, R, E, M, C: Record> {
     /// An endpoint is picked, its service is not ready.
-    Waiting(Option<Waiting<S, R, M>>),
+    Waiting(Option<Waiting<S, R, M, C>>),
     /// The endpoints are not known yet.
     Unresolved(Pin<Box<Unresolved<S, R, M>>>),
     /// It was never called.
-    Failed(Option<S::Error>),
+    Failed(Option<E>),
     /// There is nothing to call.
     Refused(Option<NoEndpoint>),
 }
 
-pub(crate) struct Waiting<S, R, M>
-where
-    S: Service<R>,
-    M: Reach<R, S::Response>,
-{
+pub(crate) struct Waiting<S, R, M, C: Record> {
     service: S,
     request: R,
-    open: Open<Seat, M::Record>,
+    open: Open<Seat, C>,
     reach: M,
 }
 
@@ -80,17 +73,23 @@ pin_project! {
     }
 }
 
-impl<S, R, M> BalanceFuture<S, R, M>
-where
-    S: Service<R>,
-    M: Reach<R, S::Response>,
-{
+/// The future of a call of a balancer over such services.
+pub(crate) type Called<S, R, M> = BalanceFuture<
+    S,
+    <S as Service<R>>::Future,
+    R,
+    <S as Service<R>>::Error,
+    M,
+    <M as Reach<R, <S as Service<R>>::Response>>::Record,
+>;
+
+impl<S, F, R, E, M, C: Record> BalanceFuture<S, F, R, E, M, C> {
     #[inline]
-    pub(crate) fn called(inner: S::Future, open: Open<Seat, M::Record>, reach: M) -> Self {
+    pub(crate) fn called(inner: F, open: Open<Seat, C>, reach: M) -> Self {
         Self { state: State::Called { inner, open, reach } }
     }
 
-    pub(crate) fn waiting(service: S, request: R, open: Open<Seat, M::Record>, reach: M) -> Self {
+    pub(crate) fn waiting(service: S, request: R, open: Open<Seat, C>, reach: M) -> Self {
         Self::aside(Aside::Waiting(Some(Waiting { service, request, open, reach })))
     }
 
@@ -105,7 +104,7 @@ where
         })))
     }
 
-    pub(crate) fn failed(error: S::Error) -> Self {
+    pub(crate) fn failed(error: E) -> Self {
         Self::aside(Aside::Failed(Some(error)))
     }
 
@@ -113,18 +112,19 @@ where
         Self::aside(Aside::Refused(Some(cause)))
     }
 
-    fn aside(aside: Aside<S, R, M>) -> Self {
+    fn aside(aside: Aside<S, R, E, M, C>) -> Self {
         Self { state: State::Aside { aside: Box::new(aside) } }
     }
 }
 
-impl<S, R, M> Future for BalanceFuture<S, R, M>
+impl<S, F, R, E, M> Future for BalanceFuture<S, F, R, E, M, M::Record>
 where
-    S: Service<R> + Clone,
-    S::Error: Refusal,
+    S: Service<R, Future = F, Error = E> + Clone,
+    F: Future<Output = Result<S::Response, E>>,
+    E: Refusal,
     M: Reach<R, S::Response>,
 {
-    type Output = Result<S::Response, S::Error>;
+    type Output = Result<S::Response, E>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
@@ -142,7 +142,7 @@ where
     }
 }
 
-impl<S, R, M> Aside<S, R, M>
+impl<S, R, M> Aside<S, R, S::Error, M, M::Record>
 where
     S: Service<R> + Clone,
     S::Error: Refusal,
@@ -150,7 +150,7 @@ where
 {
     /// What comes next, or how the call ends.
     #[cold]
-    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<BalanceFuture<S, R, M>, S::Error>> {
+    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<Called<S, R, M>, S::Error>> {
         const OVER: &str = "not polled after completion";
         match self {
             Aside::Waiting(waiting) => {
@@ -170,12 +170,12 @@ where
     }
 }
 
-impl<S, R, M> Waiting<S, R, M>
+impl<S, R, M> Waiting<S, R, M, M::Record>
 where
     S: Service<R>,
     M: Reach<R, S::Response>,
 {
-    fn call(mut self) -> BalanceFuture<S, R, M> {
+    fn call(mut self) -> Called<S, R, M> {
         BalanceFuture::called(self.service.call(self.request), self.open, self.reach)
     }
 }
@@ -186,7 +186,7 @@ where
     S::Error: Refusal,
     M: Reach<R, S::Response>,
 {
-    fn poll_resolved(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<BalanceFuture<S, R, M>> {
+    fn poll_resolved(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Called<S, R, M>> {
         let mut this = self.project();
         loop {
             if this.balance.is_resolved() {
@@ -204,11 +204,7 @@ where
     }
 }
 
-impl<S, R, M> fmt::Debug for BalanceFuture<S, R, M>
-where
-    S: Service<R>,
-    M: Reach<R, S::Response>,
-{
+impl<S, F, R, E, M, C: Record> fmt::Debug for BalanceFuture<S, F, R, E, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalanceFuture").finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use crate::{
     published::Published,
     table::{Table, TableBuilder},
 };
-use mesh_core::{Endpoint, Endpoints, Nanos, ResultsOnly, Subscription, Whole, time};
+use mesh_core::{Endpoint, Endpoints, Nanos, ResultsOnly, Subscription, Whole, time, units::Ratio};
 use std::{
     fmt,
     sync::{
@@ -46,6 +46,16 @@ impl<M> BalanceLayer<M> {
     #[must_use]
     pub fn first_result(self, wait: Duration) -> Self {
         Self { first_result: wait, ..self }
+    }
+
+    /// The part of the endpoints that must be healthy for health to count; 50% if it is not said, 0% for always. With
+    /// fewer there is *panic*: all are eligible, whatever speaks against them, and the breakers of endpoints let calls
+    /// through, until 5 % more than that are healthy. So they cannot take out all endpoints, nor all but a few that
+    /// would break under the load of all. For all clones and all services made, also while they run.
+    #[must_use]
+    pub fn panic_threshold(self, threshold: Ratio) -> Self {
+        locked(&self.shared.current.builder).panic().set_threshold(threshold);
+        self
     }
 
     /// A call ends with its result: the endpoint is busy until the response is there, whatever its body does, and

@@ -69,9 +69,15 @@
 //! for ten thousand in the same time as for a hundred. What is known is kept with the
 //! [`Endpoint`](mesh_core::Endpoint): over a change of weight, and for 60 s after it has left its set.
 //!
-//! Under every policy an endpoint whose failure says `retry-after` (in seconds) or `grpc-retry-pushback-ms` (in a head
+//! Under every policy an endpoint whose failure says `retry-after` (in seconds; a date is passed over) or `grpc-retry-pushback-ms` (in a head
 //! without a body) is left alone until then, 300 s at the most, unless it is the last one that is eligible:
 //! [`HealthFlag::Pushback`](mesh_core::HealthFlag::Pushback).
+//!
+//! # Panic
+//! What speaks against an endpoint (its breaker is open, a check failed, it asked to be left alone) takes it out. Where
+//! less than half of a set would be left, health is passed over and all are picked from, as in Envoy: see
+//! [`BalanceLayer::panic_threshold`]. The healthy are counted ten times a second at the most, and only while calls meet
+//! endpoints that are not.
 //!
 //! Queues are as short as theory says (`tests/p2c.rs`: the real service in virtual time, 400 servers): a mean time of
 //! 1.26, 1.95, 2.61 and 3.36 service times at 50, 80, 90 and 95 % load, where random choice takes 2, 5, 10 and 20.
@@ -121,6 +127,7 @@ mod error;
 mod estimate;
 mod future;
 mod layer;
+mod panic;
 mod policy;
 mod published;
 mod rotation;
@@ -137,6 +144,9 @@ pub use balance::Balance;
 pub use error::NoEndpoint;
 pub use future::BalanceFuture;
 pub use layer::BalanceLayer;
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
+pub use panic::PANIC_THRESHOLD;
 pub use policy::{Load, PeakEwma, Policy};
 
 #[cfg(doctest)]

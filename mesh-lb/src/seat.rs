@@ -143,7 +143,7 @@ impl Seat {
         // they may both stay but never both go
         fence(SeqCst);
         let is_other = |other: &Arc<Endpoint>| {
-            other.id() != self.endpoint.id() && other.weight() != 0 && other.health().is_eligible()
+            other.id() != self.endpoint.id() && other.weight() != 0 && other.health().is_healthy()
         };
         if !self.lessons.set.load().endpoints().iter().any(is_other) {
             health.set(HealthFlag::Pushback, false);

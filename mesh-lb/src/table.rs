@@ -4,6 +4,7 @@ use crate::{
     Policy,
     baseline::{Baseline, LOOKED_AT},
     estimate::{stamp, written},
+    panic::Panic,
     policy::{Choice, Draw, Pairs, Single},
     seat::{Lessons, Seat},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Table {
     /// `None`: there is nothing to choose from.
     choice: Option<Choice>,
     lessons: Arc<Lessons>,
+    panic: Arc<Panic>,
     version: u64,
     resolved: bool,
     /// Whether weight 0 means never; not so where all weights are 0.
@@ -143,6 +145,7 @@ impl Table {
         fits: impl Fn(&Seat) -> bool,
         cost: impl Fn(&Seat) -> f32,
     ) -> Option<&Arc<Seat>> {
+        self.look_at_health(false);
         let mut found: Option<&Arc<Seat>> = None;
         for _ in 0..DRAWS {
             for seat in [&self.seats[one], &self.seats[other]] {
@@ -155,7 +158,8 @@ impl Table {
             }
             (one, other) = pairs.choose(&mut draw);
         }
-        found.or_else(|| self.scan(one, &fits)).or_else(|| self.scan(one, is_eligible))
+        let found = found.or_else(|| self.scan(one, &fits)).or_else(|| self.scan(one, is_eligible));
+        found.or_else(|| if self.look_at_health(true) { self.scan(one, is_eligible) } else { None })
     }
 
     /// As the policy chooses, from the second draw on.
@@ -168,6 +172,10 @@ impl Table {
         mut draw: impl FnMut() -> u64,
         fits: impl Fn(&Seat) -> bool,
     ) -> Option<&Arc<Seat>> {
+        self.look_at_health(false);
+        if fits(&self.seats[first]) {
+            return Some(&self.seats[first]);
+        }
         let mut chosen = first;
         for _ in 1..DRAWS {
             chosen = single.choose(draw());
@@ -175,10 +183,18 @@ impl Table {
                 return Some(&self.seats[chosen]);
             }
         }
-        self.scan(chosen, &fits).or_else(|| {
+        let found = self.scan(chosen, &fits).or_else(|| {
             let mut drawn = (0..DRAWS).map(|_| &self.seats[single.choose(draw())]);
             drawn.find(|seat| is_eligible(seat)).or_else(|| self.scan(chosen, is_eligible))
-        })
+        });
+        found.or_else(|| if self.look_at_health(true) { self.scan(chosen, is_eligible) } else { None })
+    }
+
+    /// Something that was drawn does not fit, or, where `none`, nothing does: perhaps too few are healthy. Whether all
+    /// are spared now.
+    fn look_at_health(&self, none: bool) -> bool {
+        let counts = |seat: &&Arc<Seat>| !self.weighted || seat.endpoint.weight() != 0;
+        self.panic.look(time::now(), none, self.seats.iter().filter(counts))
     }
 
     /// All in turn, from behind the last one that was chosen.
@@ -221,6 +237,7 @@ pub(crate) struct TableBuilder {
     policy: Policy,
     source: Arc<ArcSwap<EndpointSet>>,
     lessons: Arc<Lessons>,
+    panic: Arc<Panic>,
     set: Arc<EndpointSet>,
     version: u64,
     slots: HashMap<EndpointId, u32>,
@@ -231,7 +248,12 @@ impl TableBuilder {
     /// `source` is where the set is to be read, at any time.
     pub(crate) fn new(policy: Policy, source: Arc<ArcSwap<EndpointSet>>) -> Self {
         let lessons = Arc::new(Lessons::new(policy, source.clone()));
-        Self { policy, source, lessons, set: Arc::default(), version: 0, slots: HashMap::new(), free: Vec::new() }
+        let (panic, slots) = (Arc::new(Panic::new()), HashMap::new());
+        Self { policy, source, lessons, panic, set: Arc::default(), version: 0, slots, free: Vec::new() }
+    }
+
+    pub(crate) fn panic(&self) -> &Panic {
+        &self.panic
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -266,6 +288,7 @@ impl TableBuilder {
             resolved: self.set.is_resolved(),
             seats: endpoints.iter().map(seat).collect(),
             lessons: self.lessons.clone(),
+            panic: self.panic.clone(),
             choice: (!weights.is_empty()).then(|| Choice::new(self.policy, &weights)),
             weighted: weights.iter().any(|weight| *weight != 0),
             slots: slots.into(),

@@ -6,7 +6,7 @@ mod feed;
 use feed::Feed;
 use mesh_core::{
     BoxError, Endpoint, EndpointId, Endpoints, Governed, HealthFlag, Kind, Outcome, Refusal, RequestView, Target,
-    drop_as,
+    drop_as, units::Ratio,
 };
 use mesh_lb::{Balance, BalanceLayer, NoEndpoint, Policy};
 use mesh_test::line::{self, Reply, Request};
@@ -142,7 +142,7 @@ fn nothing_to_call_is_refused_with_the_reason() {
         *std::error::Error::source(rejection).unwrap().downcast_ref::<NoEndpoint>().unwrap()
     };
     assert_eq!(refused(&fixed(&[], Policy::Random)), NoEndpoint::Empty);
-    let layer = fixed(&[1, 1], Policy::RoundRobin);
+    let layer = fixed(&[1, 1], Policy::RoundRobin).panic_threshold(Ratio::ZERO);
     for endpoint in layer.endpoints().load().endpoints() {
         endpoint.health().set(HealthFlag::Ejected, true);
     }

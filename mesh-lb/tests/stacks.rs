@@ -6,10 +6,12 @@ use http_body_util::BodyExt;
 use mesh_core::{
     Endpoint, Endpoints, HealthFlag, Target,
     http::{answered, lift},
+    units::Ratio,
 };
-use mesh_lb::{Balance, Policy};
+use mesh_lb::{BalanceLayer, Policy};
+use mesh_test::grpc;
 use std::{net::SocketAddr, sync::Arc};
-use tower::ServiceExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn endpoints(addresses: impl IntoIterator<Item = SocketAddr>) -> Endpoints {
     Endpoints::fixed(addresses.into_iter().map(Target::new))
@@ -22,7 +24,8 @@ fn in_flight(endpoints: &Endpoints) -> Vec<u32> {
 #[tokio::test]
 async fn axum_routers() {
     let endpoints = endpoints([1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port))));
-    let balance = Balance::new(endpoints.clone(), Policy::RoundRobin, |endpoint: &Arc<Endpoint>| {
+    let layer = BalanceLayer::new(endpoints.clone(), Policy::RoundRobin).panic_threshold(Ratio::ZERO);
+    let balance = layer.layer(|endpoint: &Arc<Endpoint>| {
         let name = endpoint.address().to_string();
         lift(Router::<()>::new().route("/", get(async move || name)))
     });
@@ -48,7 +51,7 @@ async fn axum_routers() {
 
 #[tokio::test]
 async fn tonic_channels() {
-    use tonic::{Code, Request, client::Grpc, transport};
+    use tonic::{Code, transport};
 
     let mut addresses = Vec::new();
     for name in ["one", "two"] {
@@ -61,16 +64,13 @@ async fn tonic_channels() {
         tokio::spawn(async move { axum::serve(listener, server).await });
     }
     let endpoints = endpoints(addresses);
-    let balance = Balance::new(endpoints.clone(), Policy::RoundRobin, |endpoint: &Arc<Endpoint>| {
+    let layer = BalanceLayer::new(endpoints.clone(), Policy::RoundRobin).panic_threshold(Ratio::ZERO);
+    let balance = layer.layer(|endpoint: &Arc<Endpoint>| {
         let channel = transport::Endpoint::try_from(format!("http://{}", endpoint.address())).unwrap();
         lift(channel.connect_lazy())
     });
-    let mut client = Grpc::new(answered(balance));
-    let mut call = async || {
-        client.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static("/shop.Orders/Find");
-        client.unary::<_, Vec<u8>, _>(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err()
-    };
+    let channel = answered(balance);
+    let call = async || grpc::unary(channel.clone(), Vec::new()).await.unwrap_err();
     let mut names = Vec::new();
     for _ in 0..4 {
         let status = call().await;
@@ -87,48 +87,14 @@ async fn tonic_channels() {
     assert_eq!(call().await.code(), Code::Unavailable);
 }
 
-/// A codec of plain bytes.
-mod raw {
-    use bytes::{Buf, BufMut};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
-        }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-        }
-    }
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let endpoints = endpoints([SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let layer = BalanceLayer::new(endpoints, Policy::Random).results_only();
+    let mut service = layer
+        .layer(move |_: &Arc<Endpoint>| gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1))));
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

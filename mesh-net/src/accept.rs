@@ -3,14 +3,18 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use mesh_core::{Address, Credentials, Peer};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use crate::drain::{Guard, Watch};
+use crate::stream::Stream;
+use crate::unix::{SocketFile, UnixSocket};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -23,24 +27,48 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How many queued connections are still taken at the end, so that a storm of new ones cannot hold the end up.
 const MOST_QUEUED: u32 = 4096;
 
-/// Both ends of a connection, as plain data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionInfo {
-    /// Who connected. An IPv4 peer of a dual-stack socket is shown as IPv4.
-    pub peer: SocketAddr,
-    /// The address the peer connected to, of this host even where the listener is bound to all addresses.
-    pub local: SocketAddr,
-}
-
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection, with the options of its listener.
-    pub stream: TcpStream,
-    /// Both its ends.
-    pub info: ConnectionInfo,
+    pub stream: Stream,
+    /// Who connected: its address over TCP (an IPv4 peer of a dual-stack socket is shown as IPv4), its process over a
+    /// Unix socket.
+    pub peer: Peer,
+    /// The address the peer connected to, of this host even where the listener is bound to all addresses. `None` on a
+    /// Unix socket.
+    pub local: Option<SocketAddr>,
     /// To be kept as long as the connection: the drain waits for it, and it says when to stop.
     pub guard: Guard,
+}
+
+/// A socket that listens, not yet in a runtime.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, Option<SocketFile>),
+}
+
+impl From<std::net::TcpListener> for Listener {
+    fn from(listener: std::net::TcpListener) -> Self {
+        Self(Kind::Tcp(listener))
+    }
+}
+
+impl From<UnixSocket> for Listener {
+    fn from(UnixSocket { listener, file }: UnixSocket) -> Self {
+        Self(Kind::Unix(listener, Some(file)))
+    }
+}
+
+/// Its file is not removed at the end.
+impl From<std::os::unix::net::UnixListener> for Listener {
+    fn from(listener: std::os::unix::net::UnixListener) -> Self {
+        Self(Kind::Unix(listener, None))
+    }
 }
 
 /// Accepts the connections of one listening socket until a drain starts.
@@ -49,42 +77,103 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Acceptor {
     source: Source,
-    local: SocketAddr,
+    address: Address,
     guard: Guard,
     pauses: Pauses,
 }
 
 #[derive(Debug)]
 enum Source {
-    Open(TcpListener),
+    Open(Open),
     /// The drain has started: what the kernel has queued is still taken. The socket is out of the runtime, whose notion
     /// of readiness may be a turn old.
     Closing {
-        listener: std::net::TcpListener,
+        listener: Queue,
         left: u32,
     },
     Closed,
 }
 
+#[derive(Debug)]
+enum Open {
+    Tcp(TcpListener),
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+#[derive(Debug)]
+enum Queue {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// A connection and, over TCP, the address of its peer.
+type Connection = (Stream, Option<SocketAddr>);
+
+impl Open {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        match self {
+            Open::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Open::Unix(listener, _) => listener.poll_accept(cx).map_ok(|(stream, _)| (Stream::Unix(stream), None)),
+        }
+    }
+
+    /// Out of the runtime. The file of a Unix socket goes first: who comes from now on is told at once.
+    fn close(self) -> io::Result<Queue> {
+        match self {
+            Open::Tcp(listener) => listener.into_std().map(Queue::Tcp),
+            Open::Unix(listener, file) => {
+                drop(file);
+                listener.into_std().map(Queue::Unix)
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn accept(&self) -> io::Result<Connection> {
+        match self {
+            Queue::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?.into(), Some(peer)))
+            }
+            Queue::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((UnixStream::from_std(stream)?.into(), None))
+            }
+        }
+    }
+}
+
 impl Acceptor {
-    /// Takes a socket that [`ListenOptions::bind`](crate::ListenOptions::bind) made into the runtime of this thread.
+    /// Takes a socket that [`ListenOptions`](crate::ListenOptions) made into the runtime of this thread.
     ///
     /// # Errors
     /// The socket does not listen, or cannot be registered with the runtime.
     ///
     /// # Panics
     /// Outside a tokio runtime that has I/O enabled.
-    pub fn new(listener: std::net::TcpListener, drain: &Watch) -> io::Result<Self> {
-        let local = listener.local_addr()?;
+    pub fn new(listener: impl Into<Listener>, drain: &Watch) -> io::Result<Self> {
         // A socket of another origin may block, and would then block the worker.
-        listener.set_nonblocking(true)?;
-        let source = Source::Open(TcpListener::from_std(listener)?);
-        Ok(Self { source, local, guard: drain.guard(), pauses: Pauses::default() })
+        let (open, address) = match listener.into().0 {
+            Kind::Tcp(listener) => {
+                let address = listener.local_addr()?.into();
+                listener.set_nonblocking(true)?;
+                (Open::Tcp(TcpListener::from_std(listener)?), address)
+            }
+            Kind::Unix(listener, file) => {
+                let path = listener.local_addr()?.as_pathname().unwrap_or(Path::new("")).into();
+                listener.set_nonblocking(true)?;
+                (Open::Unix(UnixListener::from_std(listener)?, file), Address::Unix(path))
+            }
+        };
+        Ok(Self { source: Source::Open(open), address, guard: drain.guard(), pauses: Pauses::default() })
     }
 
-    /// The address it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Waits for the next connection. `None` when the drain has started and the connections that the kernel had queued
@@ -102,15 +191,15 @@ impl Acceptor {
     pub async fn accept(&mut self) -> io::Result<Option<Accepted>> {
         if let Source::Open(listener) = &self.source {
             let poll = |cx: &mut Context<'_>| listener.poll_accept(cx);
-            if let Some((stream, peer)) = next(poll, &self.guard, &mut self.pauses, self.local).await? {
-                return Ok(Some(self.accepted(stream, peer)));
+            if let Some(connection) = next(poll, &self.guard, &mut self.pauses, &self.address).await? {
+                return Ok(Some(self.accepted(connection)));
             }
             self.close()?;
         }
         // The last ones come without waiting; other tasks of the worker have their turns in between.
         tokio::task::consume_budget().await;
         match self.queued() {
-            Some((stream, peer)) => Ok(Some(self.accepted(stream, peer))),
+            Some(connection) => Ok(Some(self.accepted(connection))),
             None => {
                 self.source = Source::Closed;
                 Ok(None)
@@ -120,22 +209,18 @@ impl Acceptor {
 
     fn close(&mut self) -> io::Result<()> {
         if let Source::Open(listener) = std::mem::replace(&mut self.source, Source::Closed) {
-            self.source = Source::Closing { listener: listener.into_std()?, left: MOST_QUEUED };
+            self.source = Source::Closing { listener: listener.close()?, left: MOST_QUEUED };
         }
         Ok(())
     }
 
-    fn queued(&mut self) -> Option<(TcpStream, SocketAddr)> {
+    fn queued(&mut self) -> Option<Connection> {
         let Source::Closing { listener, left } = &mut self.source else {
             return None;
         };
         while *left > 0 {
             *left -= 1;
-            let accepted = listener.accept().and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, peer))
-            });
-            match accepted {
+            match listener.accept() {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if Fault::of(&error) == Fault::Connection => {}
                 // Nothing left, or nothing to be had.
@@ -145,12 +230,25 @@ impl Acceptor {
         None
     }
 
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr) -> Accepted {
-        // Bound to one address, a connection has that one; the system call is only for the others.
-        let local =
-            if self.local.ip().is_unspecified() { stream.local_addr().map_or(self.local, as_v4) } else { self.local };
-        Accepted { stream, info: ConnectionInfo { peer: as_v4(peer), local }, guard: self.guard.guard() }
+    fn accepted(&self, (stream, peer): Connection) -> Accepted {
+        let local = match (&self.address, &stream) {
+            // Bound to one address, a connection has that one; the system call is only for the others.
+            (Address::Tcp(address), Stream::Tcp(stream)) if address.ip().is_unspecified() => {
+                Some(stream.local_addr().map_or(*address, as_v4))
+            }
+            (Address::Tcp(address), _) => Some(*address),
+            (Address::Unix(_), _) => None,
+        };
+        let peer = Peer { address: peer.map(as_v4), credentials: credentials(&stream), identity: None };
+        Accepted { stream, peer, local, guard: self.guard.guard() }
     }
+}
+
+/// Who the kernel says is at the other end of a Unix socket (`SO_PEERCRED`): as it was when it connected.
+fn credentials(stream: &Stream) -> Option<Credentials> {
+    let Stream::Unix(stream) = stream else { return None };
+    let found = stream.peer_cred().ok()?;
+    Some(Credentials { uid: found.uid(), gid: found.gid(), pid: found.pid() })
 }
 
 /// An IPv4 address that a dual-stack socket wrapped into IPv6 as what it is.
@@ -169,7 +267,7 @@ async fn next<C>(
     mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<C>>,
     drain: &Watch,
     pauses: &mut Pauses,
-    local: SocketAddr,
+    local: &Address,
 ) -> io::Result<Option<C>> {
     let mut signaled = pin!(drain.signaled());
     loop {
@@ -254,7 +352,7 @@ struct Pauses {
 }
 
 impl Pauses {
-    fn next(&mut self, local: SocketAddr, error: &io::Error) -> Duration {
+    fn next(&mut self, local: &Address, error: &io::Error) -> Duration {
         self.last = (self.last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.unlogged = self.unlogged.saturating_add(1);
         let now = Instant::now();

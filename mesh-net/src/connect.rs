@@ -1,23 +1,27 @@
-//! Connections to TCP endpoints.
+//! Connections to endpoints.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream};
+use mesh_core::Address;
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use crate::listen::set_keep_alive;
+use crate::listen::{KEEP_ALIVE, USER_TIMEOUT, set_liveness};
+use crate::stream::Stream;
 
 /// Makes connections to endpoints. Plain data: clone it, or keep one per cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connector {
     nodelay: bool,
     keep_alive: Option<Duration>,
+    user_timeout: Option<Duration>,
 }
 
 impl Default for Connector {
     fn default() -> Self {
-        Self { nodelay: true, keep_alive: Some(Duration::from_secs(30)) }
+        Self { nodelay: true, keep_alive: Some(KEEP_ALIVE), user_timeout: Some(USER_TIMEOUT) }
     }
 }
 
@@ -29,11 +33,18 @@ impl Connector {
         self
     }
 
-    /// TCP keep-alive: idle time before the first probe, and between probes. Whole seconds, at least one. Default 30 s,
-    /// `None` is off.
+    /// TCP keep-alive, as on [`ListenOptions`](crate::ListenOptions::keep_alive). Default 30 s, `None` is off.
     #[must_use]
     pub fn keep_alive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = idle.into();
+        self
+    }
+
+    /// `TCP_USER_TIMEOUT`, as on [`ListenOptions`](crate::ListenOptions::user_timeout); also bounds the handshake.
+    /// Default 2 min, `None` is off.
+    #[must_use]
+    pub fn user_timeout(mut self, silence: impl Into<Option<Duration>>) -> Self {
+        self.user_timeout = silence.into();
         self
     }
 
@@ -44,28 +55,53 @@ impl Connector {
     ///
     /// # Panics
     /// Outside a tokio runtime that has I/O and time enabled.
-    pub async fn connect(&self, address: SocketAddr, timeout: Duration) -> Result<TcpStream, ConnectError> {
+    pub async fn connect(&self, address: &Address, timeout: Duration) -> Result<Stream, ConnectError> {
         match tokio::time::timeout(timeout, self.try_connect(address)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(source)) => Err(ConnectError { address, kind: ConnectErrorKind::of(&source), source }),
+            Ok(Err(source)) => {
+                Err(ConnectError { address: address.clone(), kind: ConnectErrorKind::of(&source), source })
+            }
             Err(_) => {
                 let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"));
-                Err(ConnectError { address, kind: ConnectErrorKind::TimedOut, source })
+                Err(ConnectError { address: address.clone(), kind: ConnectErrorKind::TimedOut, source })
             }
         }
     }
 
-    async fn try_connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    async fn try_connect(&self, address: &Address) -> io::Result<Stream> {
+        match address {
+            Address::Tcp(address) => self.tcp(*address).await.map(Stream::Tcp),
+            // boxed: connections over TCP need not have the room for it
+            Address::Unix(path) => Box::pin(unix(path)).await.map(Stream::Unix),
+        }
+    }
+
+    async fn tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if self.nodelay {
             socket.set_nodelay(true)?;
         }
-        set_keep_alive(&socket, self.keep_alive)?;
+        set_liveness(&socket, self.keep_alive, self.user_timeout)?;
         let stream = socket.connect(address).await?;
         if is_self_connected(&stream, address)? {
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens, the socket met itself"));
         }
         Ok(stream)
+    }
+}
+
+/// Connects to a path. Where the queue of its socket is full the kernel says so at once, and never that there is room
+/// again: it is asked once more after a while.
+async fn unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+            done => return done,
+        }
     }
 }
 
@@ -80,15 +116,15 @@ fn is_self_connected(stream: &TcpStream, peer: SocketAddr) -> io::Result<bool> {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to {address}: {source}")]
 pub struct ConnectError {
-    address: SocketAddr,
+    address: Address,
     kind: ConnectErrorKind,
     source: io::Error,
 }
 
 impl ConnectError {
     /// The endpoint's address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// What the failure means.
@@ -103,7 +139,7 @@ impl ConnectError {
 pub enum ConnectErrorKind {
     /// No answer in the time given, or the kernel gave up first.
     TimedOut,
-    /// The host is there, nobody listens.
+    /// The host is there, nobody listens; nor on a Unix socket, or its file is not there.
     Refused,
     /// No way to the host.
     Unreachable,
@@ -124,7 +160,8 @@ impl ConnectErrorKind {
         }
         match error.kind() {
             io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::ConnectionRefused => Self::Refused,
+            // an application that has not come up yet has not made its socket
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
                 Self::Unreachable
             }

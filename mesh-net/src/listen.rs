@@ -3,9 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
+use mesh_core::Address;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::unix::{self, UnixSocket};
 
 /// How sockets listen. [`bind`](ListenOptions::bind) makes them.
 ///
@@ -16,12 +20,19 @@ pub struct ListenOptions {
     backlog: u32,
     nodelay: bool,
     keep_alive: Option<Duration>,
+    user_timeout: Option<Duration>,
     dual_stack: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: 1024, nodelay: true, keep_alive: Some(Duration::from_secs(30)), dual_stack: false }
+        Self {
+            backlog: 1024,
+            nodelay: true,
+            keep_alive: Some(KEEP_ALIVE),
+            user_timeout: Some(USER_TIMEOUT),
+            dual_stack: false,
+        }
     }
 }
 
@@ -41,11 +52,21 @@ impl ListenOptions {
         self
     }
 
-    /// TCP keep-alive on accepted connections: idle time before the first probe, and between probes. Whole seconds, at
-    /// least one. Default 30 s, `None` is off.
+    /// TCP keep-alive on accepted connections: how long one may be idle before it is asked whether its peer is still
+    /// there, a third of that between further times. Whole seconds, at least one. Default 30 s, `None` is off.
     #[must_use]
     pub fn keep_alive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = idle.into();
+        self
+    }
+
+    /// `TCP_USER_TIMEOUT` on accepted connections: how long a peer may acknowledge nothing, be it data or a probe of
+    /// keep-alive, or take nothing, its window being shut, before the connection fails (RFC 5482). Without it a peer that
+    /// has vanished is noticed after a quarter of an hour if data was on its way. Whole milliseconds, at least one.
+    /// Default 2 min, `None` is off.
+    #[must_use]
+    pub fn user_timeout(mut self, silence: impl Into<Option<Duration>>) -> Self {
+        self.user_timeout = silence.into();
         self
     }
 
@@ -71,7 +92,29 @@ impl ListenOptions {
     /// because with `SO_REUSEADDR` two sockets that do not listen yet may share a port. What no process can prevent is a
     /// later one of the same user that sets `SO_REUSEPORT` and binds the port of a group that exists.
     pub fn bind(&self, address: SocketAddr, workers: NonZeroUsize) -> Result<Listeners, BindError> {
-        self.try_bind(address, workers).map_err(|source| BindError { address, source })
+        self.try_bind(address, workers).map_err(|source| BindError { address: address.into(), source })
+    }
+
+    /// Makes a socket that listens on this path, with the permissions `mode` (`0o600`: the owner of this process
+    /// alone). Connecting needs the permission to write.
+    ///
+    /// There is one socket however many workers there are, for the kernel does not spread the connections of a path.
+    ///
+    /// The file of a process that did not come to its end is replaced: a socket that refuses connections. Of several
+    /// processes that start at once exactly one has the path in the end; they keep each other out by a lock on its
+    /// directory, for as long as this takes.
+    ///
+    /// # Errors
+    /// [`BindError`]: [`AddrInUse`](io::ErrorKind::AddrInUse) where somebody listens there,
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) where there is a file that is not a socket; the directory is
+    /// not there or not ours to write to; the path is longer than the 107 bytes that the kernel takes.
+    pub fn bind_unix(&self, path: &Path, mode: u32) -> Result<UnixSocket, BindError> {
+        unix::bind(path, mode, self.backlog_of())
+            .map_err(|source| BindError { address: Address::Unix(path.into()), source })
+    }
+
+    fn backlog_of(&self) -> i32 {
+        i32::try_from(self.backlog).unwrap_or(i32::MAX)
     }
 
     fn try_bind(&self, address: SocketAddr, workers: NonZeroUsize) -> io::Result<Listeners> {
@@ -99,22 +142,43 @@ impl ListenOptions {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
         }
-        set_keep_alive(&socket, self.keep_alive)?;
+        set_liveness(&socket, self.keep_alive, self.user_timeout)?;
         if shared {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
+        socket.listen(self.backlog_of())?;
         Ok(socket)
     }
 }
 
-/// Sets keep-alive with the same time before and between probes.
-pub(crate) fn set_keep_alive<'s>(socket: impl Into<SockRef<'s>>, idle: Option<Duration>) -> io::Result<()> {
-    let Some(idle) = idle else { return Ok(()) };
+/// The defaults of what notices that a peer has vanished: one that is idle is asked after the first, and given up with
+/// the second.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Sets what notices that a peer has vanished.
+pub(crate) fn set_liveness<'s>(
+    socket: impl Into<SockRef<'s>>,
+    keep_alive: Option<Duration>,
+    user_timeout: Option<Duration>,
+) -> io::Result<()> {
+    let socket = socket.into();
     // The kernel counts in seconds and refuses zero.
-    let idle = idle.max(Duration::from_secs(1));
-    socket.into().set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(idle))
+    const SECOND: Duration = Duration::from_secs(1);
+    if let Some(idle) = keep_alive {
+        let alive = TcpKeepalive::new().with_time(idle.max(SECOND)).with_interval((idle / 3).max(SECOND));
+        socket.set_tcp_keepalive(&alive)?;
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(silence) = user_timeout {
+        // To the kernel zero is its own default, and what it cannot hold is an error.
+        let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        socket.set_tcp_user_timeout(Some(silence.clamp(Duration::from_millis(1), longest)))?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = user_timeout;
+    Ok(())
 }
 
 /// Sockets that listen on one address, one for each worker. Made by [`ListenOptions::bind`].
@@ -146,14 +210,14 @@ impl IntoIterator for Listeners {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
-    address: SocketAddr,
+    address: Address,
     source: io::Error,
 }
 
 impl BindError {
     /// The address that was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// What went wrong, such as [`io::ErrorKind::AddrInUse`].

@@ -72,7 +72,7 @@ fn a_port_that_somebody_listens_on_is_an_error_that_names_it() {
         for number in [1, 2] {
             let error = ListenOptions::default().bind(address, workers(number)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
-            assert_eq!(error.address(), address);
+            assert_eq!(error.address(), &address.into());
             assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
         }
     }
@@ -132,12 +132,14 @@ fn accepted_connections_inherit_the_options() {
     let socket = SockRef::from(&stream);
     assert!(socket.keepalive().unwrap());
     assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
 
     let stream = accepted(ListenOptions::default().keep_alive(Duration::from_millis(1)));
     assert_eq!(SockRef::from(&stream).tcp_keepalive_time().unwrap(), Duration::from_secs(1));
 
-    let stream = accepted(ListenOptions::default().nodelay(false).keep_alive(None));
+    let stream = accepted(ListenOptions::default().nodelay(false).keep_alive(None).user_timeout(None));
+    assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), None);
     assert!(!stream.nodelay().unwrap());
     assert!(!SockRef::from(&stream).keepalive().unwrap());
 }

@@ -29,10 +29,9 @@ async fn an_accept_loop_outlives_a_shortage_of_descriptors() {
 
 async fn inside() {
     let listeners = ListenOptions::default().bind("127.0.0.1:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
-    let drain = Drain::new();
+    let (address, drain) = (listeners.local_addr(), Drain::new());
     let mut acceptor = Acceptor::new(listeners.into_iter().next().unwrap(), &drain.watch()).unwrap();
-    let _clients =
-        [TcpStream::connect(acceptor.local_addr()).unwrap(), TcpStream::connect(acceptor.local_addr()).unwrap()];
+    let _clients = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
     let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(files.len() < 64);
     assert!(timeout(Duration::from_secs(60), acceptor.accept()).await.is_err());

@@ -1,11 +1,13 @@
 //! A plan as a person reads it: every pipeline with every default filled in, the runs marked.
 
+mod route;
+
 use crate::{
     plan::Plan,
-    spec::{ActionSpec, ClusterSpec, HostPattern, ListenerSpec, MatchSpec, PathPattern},
+    spec::{ClusterSpec, ConnectionLayer, ListenerSpec},
 };
-use mesh_codec_http::Http;
 use mesh_core::{
+    Protocol,
     pipeline::{CheckedPipeline, Shape},
     units::format_duration,
 };
@@ -31,22 +33,28 @@ pub fn explain(plan: &Plan) -> String {
         None => text.push_str("admin: off\n"),
     }
     for (listener, planned) in spec.listeners.iter().zip(&plan.listeners) {
-        let (protocol, forwarded, request_id) =
-            (word(&listener.protocol), word(&listener.forwarded), word(&listener.request_id));
+        let (protocol, forwarded) = (word(&listener.protocol), word(&listener.forwarded));
+        let (request_id, drain) = (word(&listener.request_id), word(&listener.drain));
+        let merge_slashes = word(&listener.merge_slashes);
         let mut node = Tree::new(format!(
-            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id})",
+            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, \
+             merge_slashes: {merge_slashes}, drain: {drain})",
             listener.name, listener.bind.value
         ));
-        node.children.push(Tree::new(bounds(listener)));
+        for ConnectionLayer::MaxConnections(max) in &listener.connection {
+            node.children.push(Tree::new(format!("max_connections {max}")));
+        }
+        if listener.relay.is_none() {
+            node.children.push(Tree::new(bounds(listener)));
+        }
         node.pipeline(&planned.pipeline);
+        if let (Some(relay), Some(planned)) = (&listener.relay, &planned.relay) {
+            node.pipeline(&planned.pipeline);
+            let idle = format_duration(relay.timeouts.idle);
+            node.children.push(Tree::new(format!("relay → cluster {} (timeouts: idle {idle})", *relay.cluster)));
+        }
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
-            let action = match &route.action {
-                ActionSpec::Cluster(cluster) => format!("cluster {}", cluster.value),
-                ActionSpec::Respond(respond) => {
-                    format!("respond {} with {} bytes", respond.status.as_u16(), respond.body.len())
-                }
-            };
-            let mut branch = Tree::new(format!("route {}: {} → {action}", route.name, conditions(&route.matches)));
+            let mut branch = Tree::new(route::line(route));
             branch.pipeline(&planned.pipeline);
             node.children.push(branch);
         }
@@ -55,6 +63,9 @@ pub fn explain(plan: &Plan) -> String {
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let mut node = Tree::new(cluster_line(cluster));
         node.pipeline(&planned.pipeline);
+        if let Some(relay) = &planned.relay {
+            node.pipeline(&relay.pipeline);
+        }
         match planned.discovery.as_ref().map(|source| (source, source.fixed_targets())) {
             Some((_, Some(targets))) => node.children.extend(
                 targets
@@ -66,9 +77,12 @@ pub fn explain(plan: &Plan) -> String {
             }
             None => {}
         }
-        if !planned.endpoint_pipeline.is_empty() {
-            let mut each = Tree::new("before each endpoint".into());
-            each.pipeline(&planned.endpoint_pipeline);
+        let mut each = Tree::new("before each endpoint".into());
+        each.pipeline(&planned.endpoint_pipeline);
+        if let Some(relay) = &planned.relay {
+            each.pipeline(&relay.endpoint_pipeline);
+        }
+        if !each.children.is_empty() {
             node.children.push(each);
         }
         node.write(&mut text);
@@ -100,9 +114,11 @@ fn cluster_line(cluster: &ClusterSpec) -> String {
     let protocol = cluster.protocol.map_or("as the request came".into(), |protocol| word(&protocol));
     let connect = cluster.connect;
     format!(
-        "cluster {} (load_balancer: {}, protocol: {protocol}, connect: timeout {}, idle {}, max_age {}, max_connections {}, max_pending {})",
+        "cluster {} (load_balancer: {}, panic_threshold: {}, protocol: {protocol}, connect: timeout {}, idle {}, max_age {}, max_connections {}, \
+         max_pending {})",
         cluster.name,
         word(&cluster.load_balancer),
+        cluster.panic_threshold,
         format_duration(connect.timeout),
         format_duration(connect.idle),
         connect.max_age.map_or_else(|| "any".to_owned(), |age| format_duration(age).to_string()),
@@ -120,25 +136,6 @@ fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-fn conditions(matches: &MatchSpec) -> String {
-    let mut conditions = Vec::new();
-    match &matches.host {
-        Some(HostPattern::Exact(host)) => conditions.push(format!("host {host}")),
-        Some(HostPattern::Below(domain)) => conditions.push(format!("host *{domain}")),
-        None => {}
-    }
-    match &matches.path {
-        Some(PathPattern::Exact(path)) => conditions.push(format!("path = {}", path.0)),
-        Some(PathPattern::Prefix(path)) => conditions.push(format!("path {}…", path.0)),
-        None => {}
-    }
-    if !matches.methods.is_empty() {
-        let methods: Vec<&str> = matches.methods.iter().map(http::Method::as_str).collect();
-        conditions.push(methods.join("|"));
-    }
-    if conditions.is_empty() { "everything".into() } else { conditions.join(", ") }
-}
-
 struct Tree {
     line: String,
     children: Vec<Tree>,
@@ -149,7 +146,7 @@ impl Tree {
         Self { line, children: Vec::new() }
     }
 
-    fn pipeline(&mut self, pipeline: &CheckedPipeline<Http>) {
+    fn pipeline<P: Protocol>(&mut self, pipeline: &CheckedPipeline<P>) {
         let mut run: Option<Tree> = None;
         for layer in pipeline.effective() {
             let mut line = format!("{} {}", layer.name, layer.settings);

@@ -1,6 +1,7 @@
 use mesh_codec_http::Http;
 use mesh_core::Registry;
 use mesh_discovery::Sources;
+use mesh_net::Connection;
 
 /// The layers that specs may name, for each protocol, and the sources of endpoints. A layer of one's own is one line:
 ///
@@ -21,6 +22,8 @@ use mesh_discovery::Sources;
 pub struct Layers {
     /// For HTTP, gRPC included.
     pub http: Registry<Http>,
+    /// For connections that are relayed.
+    pub tcp: Registry<Connection>,
     /// Where endpoints may come from.
     pub discovery: Sources,
 }
@@ -60,6 +63,21 @@ impl Layers {
         #[cfg(feature = "trace")]
         mesh_trace::register(http);
         let _ = http;
+        // those that need nothing of a request but that it comes and ends
+        let tcp = &mut layers.tcp;
+        #[cfg(feature = "circuit-breaker")]
+        mesh_circuit_breaker::register(tcp);
+        #[cfg(feature = "concurrency-limit")]
+        mesh_concurrency_limit::register(tcp);
+        #[cfg(feature = "metrics")]
+        mesh_metrics::register(tcp);
+        #[cfg(feature = "rate-limit")]
+        mesh_rate_limit::register(tcp);
+        #[cfg(feature = "retry")]
+        mesh_retry::register(tcp);
+        #[cfg(feature = "timeout")]
+        mesh_timeout::register(tcp);
+        let _ = tcp;
         layers
     }
 }

@@ -28,7 +28,8 @@
 //!
 //! # Where things are
 //! [`read`] turns YAML into a tree with positions, [`spec`] the tree into types, [`Plan`] checks them as a whole
-//! against the registered [`Layers`], [`Engine`] runs a plan. [`admin`] shows what runs.
+//! against the registered [`Layers`], [`Engine`] runs a plan and takes another in its place, [`Reloader`] reads it anew.
+//! [`admin`] shows what runs.
 
 pub mod admin;
 mod engine;
@@ -36,11 +37,13 @@ mod explain;
 mod layers;
 mod plan;
 pub mod read;
-mod router;
+mod reload;
+pub mod router;
 pub mod spec;
 
-pub use engine::{ClusterStatus, EndpointStatus, Engine, Reason, ReloadError, StartError};
+pub use engine::{Changes, ClusterStatus, EndpointStatus, Engine, Reason, ReloadError, ReloadReport, StartError};
 pub use explain::explain;
 pub use layers::Layers;
 pub use mesh_codec_http::{Body, Http, HttpError, Request, Response};
 pub use plan::Plan;
+pub use reload::{Refused, Reloader};

@@ -1,21 +1,26 @@
 //! A spec that has been found good as a whole: every layer checked, every reference resolved. Nothing has been made
 //! of it yet.
 
+mod warnings;
+
 use crate::{
     layers::Layers,
-    read::{Diagnostic, Document, sort},
-    spec::{ActionSpec, ClusterSpec, Faults, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
+    read::{Diagnostic, Document, Environment, read_file, sort},
+    spec::{ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
 };
 use mesh_codec_http::Http;
 use mesh_core::{
-    Address,
-    pipeline::{CheckedPipeline, Place, Site},
+    Address, Protocol, Registry,
+    pipeline::{CheckedPipeline, Place, Site, Spawn},
     spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
 use mesh_discovery::{CheckedRegistrar, CheckedSource};
+use mesh_net::Connection;
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    sync::Arc,
 };
 
 /// A good spec with its checked pipelines.
@@ -26,7 +31,21 @@ pub struct Plan {
     pub(crate) clusters: Vec<PlannedCluster>,
     pub(crate) registrations: Vec<CheckedRegistrar>,
     pub(crate) root: Node,
+    /// Of the text that it was read from.
+    pub(crate) fingerprint: Fingerprint,
     warnings: Vec<Diagnostic>,
+}
+
+/// Tells texts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +53,23 @@ pub(crate) struct PlannedListener {
     pub(crate) site: Site<Http>,
     pub(crate) pipeline: CheckedPipeline<Http>,
     pub(crate) routes: Vec<PlannedRoute>,
+    pub(crate) relay: Option<PlannedRelay>,
+}
+
+/// Of a listener that relays.
+#[derive(Debug)]
+pub(crate) struct PlannedRelay {
+    pub(crate) site: Site<Connection>,
+    pub(crate) pipeline: CheckedPipeline<Connection>,
+}
+
+/// Of a cluster that is relayed to.
+#[derive(Debug)]
+pub(crate) struct PlannedRelayCluster {
+    pub(crate) site: Site<Connection>,
+    pub(crate) pipeline: CheckedPipeline<Connection>,
+    pub(crate) endpoint_site: Site<Connection>,
+    pub(crate) endpoint_pipeline: CheckedPipeline<Connection>,
 }
 
 #[derive(Debug)]
@@ -50,9 +86,41 @@ pub(crate) struct PlannedCluster {
     pub(crate) pipeline: CheckedPipeline<Http>,
     pub(crate) endpoint_site: Site<Http>,
     pub(crate) endpoint_pipeline: CheckedPipeline<Http>,
+    pub(crate) relay: Option<PlannedRelayCluster>,
+    pub(crate) usage: Use,
 }
 
 impl Plan {
+    /// Reads a file and checks it. Nothing is made, nothing that runs is touched.
+    ///
+    /// # Errors
+    /// Every fault there is, those of the reading and those of the meaning in one go, in the order of the file.
+    pub fn load(file: &Path, layers: &Layers, environment: Environment<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let (document, faults) = read_file(file, environment);
+        Self::finish(document, faults, layers)
+    }
+
+    /// As [`Plan::load`], of what has been read already, with the faults of the reading.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn finish(
+        document: Option<Document>,
+        mut faults: Vec<Diagnostic>,
+        layers: &Layers,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let plan = document.and_then(|document| {
+            let (plan, found) = Self::check_partly(&document, layers);
+            faults.extend(found);
+            plan
+        });
+        sort(&mut faults);
+        match plan {
+            Some(plan) if faults.is_empty() => Ok(plan),
+            _ => Err(faults),
+        }
+    }
+
     /// Checks a document. Nothing is made, nothing that runs is touched.
     ///
     /// # Errors
@@ -69,9 +137,13 @@ impl Plan {
     pub fn check_partly(document: &Document, layers: &Layers) -> (Option<Self>, Vec<Diagnostic>) {
         let (spec, mut faults) = Spec::read_all(&document.root);
         let orphans = std::mem::take(&mut faults.orphans);
-        let mut checker = Checker { layers, faults, ids: HashMap::new() };
+        let clusters = document.root.get("clusters").map_or(&[][..], Node::entries);
+        let clusters = clusters.iter().map(|(key, _)| key.name.as_str()).collect();
+        let mut checker = Checker { layers, faults, ids: HashMap::new(), clusters };
         let listeners = spec.listeners.iter().map(|listener| checker.listener(listener)).collect();
-        let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster)).collect();
+        let uses = Use::of_all(&spec);
+        let of = |cluster: &ClusterSpec| uses.get(cluster.name.as_str()).copied().unwrap_or_default();
+        let clusters = spec.clusters.iter().map(|cluster| checker.cluster(cluster, of(cluster))).collect();
         let registrations =
             spec.registrations.iter().filter_map(|registration| checker.registrar(registration)).collect();
         for orphan in &orphans {
@@ -81,21 +153,29 @@ impl Plan {
         let mut faults: Vec<Diagnostic> =
             checker.faults.found.iter().map(|invalid| document.diagnose(invalid)).collect();
         sort(&mut faults);
-        let warnings = warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
-        let plan = Self { spec, listeners, clusters, registrations, root: document.root.clone(), warnings };
+        let warnings = warnings::warnings(&spec).iter().map(|invalid| document.diagnose(invalid)).collect();
+        let (root, fingerprint) = (document.root.clone(), Fingerprint::of(&document.text));
+        let plan = Self { spec, listeners, clusters, registrations, root, fingerprint, warnings };
         (faults.is_empty().then_some(plan), faults)
     }
 
     /// Gives every site what only the engine has.
-    pub(crate) fn settle(&mut self, settle: impl Fn(Site<Http>) -> Site<Http>) {
-        let each = |site: &mut Site<Http>| *site = settle(site.clone());
+    pub(crate) fn settle(&mut self, spawn: &Arc<dyn Spawn>, settle: impl Fn(Site<Http>) -> Site<Http>) {
+        let each = |site: &mut Site<Http>| *site = settle(site.clone().with_spawn(spawn.clone()));
         for listener in &mut self.listeners {
             each(&mut listener.site);
             listener.routes.iter_mut().for_each(|route| each(&mut route.site));
+            if let Some(relay) = &mut listener.relay {
+                relay.site = relay.site.clone().with_spawn(spawn.clone());
+            }
         }
         for cluster in &mut self.clusters {
             each(&mut cluster.site);
             each(&mut cluster.endpoint_site);
+            if let Some(relay) = &mut cluster.relay {
+                relay.site = relay.site.clone().with_spawn(spawn.clone());
+                relay.endpoint_site = relay.endpoint_site.clone().with_spawn(spawn.clone());
+            }
         }
     }
 
@@ -115,15 +195,55 @@ impl Plan {
     }
 }
 
+/// Who comes to a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    by_routes: bool,
+    by_relays: bool,
+}
+
+impl Use {
+    /// Of each cluster to which anybody comes.
+    fn of_all(spec: &Spec) -> HashMap<&str, Self> {
+        let mut found = HashMap::<&str, Self>::new();
+        for listener in &spec.listeners {
+            if let Some(relay) = &listener.relay {
+                found.entry(&relay.cluster).or_default().by_relays = true;
+            }
+            for cluster in listener.routes.iter().flat_map(|route| route.action.clusters()) {
+                found.entry(cluster).or_default().by_routes = true;
+            }
+        }
+        found
+    }
+
+    fn layers_are_of_relays(self) -> bool {
+        self.by_relays && !self.by_routes
+    }
+}
+
 struct Checker<'a> {
     layers: &'a Layers,
     faults: Faults,
     /// Where each `id` was seen first.
     ids: HashMap<String, String>,
+    /// Those that are written down, also where they are not good.
+    clusters: HashSet<&'a str>,
 }
 
 impl Checker<'_> {
     fn pipeline(&mut self, layers: &[LayerSpec], site: &Site<Http>, path: &str) -> CheckedPipeline<Http> {
+        let registry = &self.layers.http;
+        self.pipeline_of(registry, layers, site, path)
+    }
+
+    fn pipeline_of<P: Protocol>(
+        &mut self,
+        registry: &Registry<P>,
+        layers: &[LayerSpec],
+        site: &Site<P>,
+        path: &str,
+    ) -> CheckedPipeline<P> {
         for layer in layers {
             let Some(id) = &layer.id else { continue };
             let here = format!("{path}{}", layer.path);
@@ -132,7 +252,7 @@ impl Checker<'_> {
                 self.faults.found.push(invalid.at_position(layer.position).in_path(path));
             }
         }
-        match self.layers.http.check(layers, site) {
+        match registry.check(layers, site) {
             Ok(checked) => checked,
             Err(faults) => {
                 self.faults.found.extend(faults.into_iter().map(|invalid| invalid.in_path(path)));
@@ -145,6 +265,13 @@ impl Checker<'_> {
         let path = format!("listeners.{}", listener.name);
         let label = ("listener", listener.name.clone());
         let site = Site::new(Place::Listener, &path).with_labels(vec![label.clone()]);
+        if listener.protocol == ListenerProtocol::Tcp {
+            let relay = Site::new(Place::Listener, &path).with_labels(vec![label]);
+            let registry = &self.layers.tcp;
+            let pipeline = self.pipeline_of(registry, &listener.pipeline, &relay, &format!("{path}.pipeline"));
+            let relay = Some(PlannedRelay { site: relay, pipeline });
+            return PlannedListener { site, pipeline: CheckedPipeline::default(), routes: Vec::new(), relay };
+        }
         let pipeline = self.pipeline(&listener.pipeline, &site, &format!("{path}.pipeline"));
         let routes = listener.routes.iter().map(|route| {
             let labels = vec![label.clone(), ("route", route.name.clone())];
@@ -152,30 +279,47 @@ impl Checker<'_> {
             let pipeline = self.pipeline(&route.pipeline, &site, &format!("{}.pipeline", route.path));
             PlannedRoute { site, pipeline }
         });
-        PlannedListener { routes: routes.collect(), site, pipeline }
+        PlannedListener { routes: routes.collect(), site, pipeline, relay: None }
     }
 
-    fn cluster(&mut self, cluster: &ClusterSpec) -> PlannedCluster {
+    fn cluster(&mut self, cluster: &ClusterSpec, usage: Use) -> PlannedCluster {
         let path = format!("clusters.{}", cluster.name);
+        let discovery = self.discovery(&cluster.discovery, &format!("{path}.discovery"));
+        let layers: [&[LayerSpec]; 2] = [&cluster.pipeline, &cluster.endpoint_pipeline];
+        // the layers are of the protocol of those who come
+        let (for_requests, for_relays) =
+            if usage.layers_are_of_relays() { ([&[][..]; 2], layers) } else { (layers, [&[][..]; 2]) };
+        let registry = &self.layers.http;
+        let (site, pipeline, endpoint_site, endpoint_pipeline) =
+            self.cluster_pipelines(registry, cluster, for_requests, &path);
+        let registry = &self.layers.tcp;
+        let relay = usage.by_relays.then(|| {
+            let (site, pipeline, endpoint_site, endpoint_pipeline) =
+                self.cluster_pipelines(registry, cluster, for_relays, &path);
+            PlannedRelayCluster { site, pipeline, endpoint_site, endpoint_pipeline }
+        });
+        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline, relay, usage }
+    }
+
+    fn cluster_pipelines<P: Protocol>(
+        &mut self,
+        registry: &Registry<P>,
+        cluster: &ClusterSpec,
+        [layers, endpoint_layers]: [&[LayerSpec]; 2],
+        path: &str,
+    ) -> (Site<P>, CheckedPipeline<P>, Site<P>, CheckedPipeline<P>) {
         let labels = vec![("cluster", cluster.name.clone())];
-        let site = Site::new(Place::Cluster, &path).with_labels(labels.clone());
-        let pipeline = self.pipeline(&cluster.pipeline, &site, &format!("{path}.pipeline"));
+        let site = Site::new(Place::Cluster, path).with_labels(labels.clone());
+        let pipeline = self.pipeline_of(registry, layers, &site, &format!("{path}.pipeline"));
         let endpoint_site = Site::new(Place::Endpoint, &format!("{path}.endpoints")).with_labels(labels);
         let endpoint_pipeline =
-            self.pipeline(&cluster.endpoint_pipeline, &endpoint_site, &format!("{path}.endpoint_pipeline"));
-        let discovery = self.discovery(&cluster.discovery, &format!("{path}.discovery"));
-        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline }
+            self.pipeline_of(registry, endpoint_layers, &endpoint_site, &format!("{path}.endpoint_pipeline"));
+        (site, pipeline, endpoint_site, endpoint_pipeline)
     }
 
     fn discovery(&mut self, node: &Node, path: &str) -> Option<CheckedSource> {
         let checked = self.layers.discovery.check(node);
-        let source = checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()?;
-        let mut targets = source.fixed_targets().unwrap_or_default().iter();
-        if let Some(target) = targets.find(|target| matches!(target.address, Address::Unix(_))) {
-            let invalid = Invalid::new(format!("connecting to Unix sockets is not built yet: {}", target.address));
-            self.faults.found.push(invalid.at(node).in_path(path));
-        }
-        Some(source)
+        checked.map_err(|invalid| self.faults.found.push(invalid.in_path(path))).ok()
     }
 
     fn registrar(&mut self, registration: &RegistrationSpec) -> Option<CheckedRegistrar> {
@@ -190,6 +334,9 @@ impl Checker<'_> {
             self.reference(&name, path, root);
         }
         for listener in &spec.listeners {
+            if let Some(relay) = &listener.relay {
+                self.reference(&relay.cluster, format!("listeners.{}.cluster", listener.name), root);
+            }
             let mut names = BTreeMap::<&str, &RouteSpec>::new();
             for route in &listener.routes {
                 if let Some(first) = names.insert(&route.name, route) {
@@ -199,8 +346,8 @@ impl Checker<'_> {
                     ));
                     self.faults.found.push(invalid.at_position(route.position).in_path(&route.path));
                 }
-                if let ActionSpec::Cluster(name) = &route.action {
-                    self.reference(name, format!("{}.cluster", route.path), root);
+                for name in route.action.clusters() {
+                    self.reference(name, format!("{}.{}", route.path, route.action.key()), root);
                 }
             }
         }
@@ -208,22 +355,22 @@ impl Checker<'_> {
 
     /// The name of a cluster.
     fn reference(&mut self, name: &Spanned<String>, path: String, root: &Node) {
-        if root.get("clusters").and_then(|clusters| clusters.get(name)).is_none() {
+        if !self.clusters.contains(name.as_str()) {
             self.faults.found.push(unknown_cluster(name, root).at_position(name.position).in_path(path));
         }
     }
 
     /// Two sockets on one address.
     fn binds(&mut self, spec: &Spec) {
-        let mut taken = HashMap::<SocketAddr, String>::new();
-        let admin = spec.admin.iter().map(|admin| ("admin".to_owned(), admin.bind));
-        let listeners = spec.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), listener.bind));
+        let mut taken = HashMap::<&Address, String>::new();
+        let admin = spec.admin.iter().map(|admin| ("admin".to_owned(), &admin.bind));
+        let listeners = spec.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), &listener.bind));
         for (path, bind) in admin.chain(listeners) {
-            if bind.port() == 0 {
+            if matches!(bind.address, Address::Tcp(address) if address.port() == 0) {
                 continue;
             }
-            if let Some(other) = taken.insert(bind.value, path.clone()) {
-                let invalid = Invalid::new(format!("{} is taken by {other} already", bind.value));
+            if let Some(other) = taken.insert(&bind.address, path.clone()) {
+                let invalid = Invalid::new(format!("{} is taken by {other} already", bind.address));
                 self.faults.found.push(invalid.at_position(bind.position).in_path(format!("{path}.bind")));
             }
         }
@@ -241,47 +388,6 @@ fn unknown_cluster(name: &str, root: &Node) -> Invalid {
         None if names.is_empty() => invalid.with_suggestion("`clusters` is empty"),
         None => invalid.with_suggestion(format!("the clusters are {}", names.join(", "))),
     }
-}
-
-/// Orders that are known to be harmful, each with the reason.
-const HARMFUL: [(&str, &str, &str); 5] = [
-    ("rate_limit", "metrics", "metrics inside rate_limit does not see what it refuses; put metrics further out"),
-    (
-        "concurrency_limit",
-        "fault_injection",
-        "a delay inside concurrency_limit holds its permits; put fault_injection further out",
-    ),
-    ("retry", "rate_limit", "rate_limit inside retry counts every attempt; put retry further in"),
-    ("retry", "metrics", "metrics inside retry counts every attempt as a request; put metrics further out"),
-    ("rate_limit", "timeout", "timeout inside rate_limit is not what bounds the whole call; put timeout further out"),
-];
-
-fn warnings(spec: &Spec) -> Vec<Invalid> {
-    let mut found = Vec::new();
-    let mut pipeline = |layers: &[LayerSpec], path: &str| {
-        for (outer, inner, reason) in HARMFUL {
-            let outer = layers.iter().position(|layer| layer.name == outer);
-            let inner = layers.iter().position(|layer| layer.name == inner);
-            if let (Some(outer), Some(inner)) = (outer, inner)
-                && outer < inner
-            {
-                found.push(Invalid::new(reason).at_position(layers[inner].position).in_path(path));
-            }
-        }
-        for layer in layers.iter().filter(|layer| layer.name == "load_shed") {
-            let reason = "load_shed acts on readiness, and a stage is always ready: it does nothing here";
-            found.push(Invalid::new(reason).at_position(layer.position).in_path(path));
-        }
-    };
-    for listener in &spec.listeners {
-        pipeline(&listener.pipeline, &format!("listeners.{}.pipeline", listener.name));
-        listener.routes.iter().for_each(|route| pipeline(&route.pipeline, &format!("{}.pipeline", route.path)));
-    }
-    for cluster in &spec.clusters {
-        pipeline(&cluster.pipeline, &format!("clusters.{}.pipeline", cluster.name));
-        pipeline(&cluster.endpoint_pipeline, &format!("clusters.{}.endpoint_pipeline", cluster.name));
-    }
-    found
 }
 
 #[cfg(test)]

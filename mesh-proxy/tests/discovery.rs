@@ -132,7 +132,7 @@ registrations:
         )
     };
     let engine = Engine::start(plan(&spec(""), &layers).expect("good")).expect("started");
-    let address = engine.listeners().next().expect("one").1;
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
     assert_eq!(ask(address).await, "one");
     eventually(async || known.addresses() == ["10.0.0.1:80"]).await;
 

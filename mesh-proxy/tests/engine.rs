@@ -1,7 +1,7 @@
 //! The engine as a library: a plan is run, another takes its place, a bad one changes nothing.
 
 use mesh_core::{
-    At, Gate, Kind, Rejection, Ticket, Watch,
+    At, Attribute, Gate, Kind, Rejection, Ticket, Watch,
     pipeline::{Fate, NoSettings},
 };
 use mesh_proxy::{Engine, Layers, Plan, ReloadError, Request, read};
@@ -68,7 +68,7 @@ async fn a_reload_reaches_old_connections_and_keeps_state() {
     let layers = Layers::stock();
     let engine = Engine::start(plan(&spec("[ rate_limit: { rate: 1/d, burst: 3 } ]", "one"), &layers).expect("good"))
         .expect("started");
-    let address = engine.listeners().next().expect("one").1;
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
     let mut client = Client::open(address);
     let client = on_a_thread(move || {
         assert_eq!(client.get("/"), (200, "one".into()));
@@ -82,7 +82,7 @@ async fn a_reload_reaches_old_connections_and_keeps_state() {
     assert_eq!(plan(&bad, &layers).expect_err("bad").len(), 1);
 
     let next = spec("[ metrics, rate_limit: { rate: 1/d, burst: 4 } ]", "three");
-    let report = engine.reload(plan(&next, &layers).expect("good")).expect("taken");
+    let report = engine.reload(plan(&next, &layers).expect("good")).expect("taken").layers;
     assert_eq!((report.count(Fate::Retuned), report.count(Fate::New)), (1, 1));
     let mut client = client;
     let mut client = on_a_thread(move || {
@@ -94,14 +94,15 @@ async fn a_reload_reaches_old_connections_and_keeps_state() {
     })
     .await;
 
-    // another socket needs a restart, and that changes nothing either
-    let moved = next.replace("  web:", "  other:");
-    let refused = engine.reload(plan(&moved, &layers).expect("good"));
-    assert_eq!(refused, Err(ReloadError::Listeners { listener: "web".into() }));
+    // a restart it needs changes nothing either
+    let more = next.replace("workers: 1", "workers: 2");
+    let refused = engine.reload(plan(&more, &layers).expect("good"));
+    assert!(matches!(refused, Err(ReloadError::Fixed { key: "workers" })), "{refused:?}");
     on_a_thread(move || assert_eq!(client.get("/").0, 429)).await;
 
     engine.shutdown(Duration::ZERO, Duration::from_secs(5)).await;
-    assert_eq!(engine.reload(plan(&next, &layers).expect("good")), Err(ReloadError::Draining));
+    let refused = engine.reload(plan(&next, &layers).expect("good"));
+    assert!(matches!(refused, Err(ReloadError::Draining)), "{refused:?}");
 }
 
 /// What a layer may ask of its site when the engine makes it.
@@ -145,12 +146,78 @@ clusters:
   backup: { discovery: { static: [ \"127.0.0.1:PORT\" ] } }
 ";
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let plan = plan(&text.replace("PORT", &port.to_string()), &layers).expect("good");
-    let engine = Engine::start(plan).expect("started");
-    let address = engine.listeners().next().expect("two").1;
+    let text = text.replace("PORT", &port.to_string());
+    let checked = |text: &str, layers: &Layers| plan(text, layers).expect("good");
+    let engine = Engine::start(checked(&text, &layers)).expect("started");
+    let address = engine.listeners().next().expect("two").1.as_tcp().expect("TCP");
     tokio::task::yield_now().await;
-    let answer = on_a_thread(move || Client::open(address).get("/")).await;
-    assert_eq!(answer, (200, "there".into()));
+    let mut client = Client::open(address);
+    let mut client = on_a_thread(move || {
+        assert_eq!(client.get("/"), (200, "there".into()));
+        client
+    })
+    .await;
+    // the layer goes on as it is, and finds the cluster that took the place of the one it knew
+    let report =
+        engine.reload(checked(&text.replace("] } }", "] }, load_balancer: random }"), &layers)).expect("taken");
+    assert_eq!(report.clusters.changed, ["backup"]);
+    assert_eq!(report.layers.count(Fate::Kept), 2);
+    for _ in 0..2 {
+        client = on_a_thread(move || {
+            assert_eq!(client.get("/"), (200, "there".into()));
+            client
+        })
+        .await;
+        // the old one is gone by and by
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    engine.shutdown(Duration::ZERO, Duration::from_secs(5)).await;
+}
+
+/// Lets pass what has the attribute with this value.
+struct Only {
+    attribute: Attribute<Request>,
+    value: &'static [u8],
+}
+
+impl Watch for Only {}
+
+impl Gate<Request> for Only {
+    fn admit(&self, request: &mut Request, _: &At) -> Result<Option<Ticket>, Rejection> {
+        match self.attribute.first(request, |value| value == self.value) {
+            Some(true) => Ok(None),
+            _ => Err(Rejection::new(Kind::Forbidden)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn layers_behind_the_router_see_its_template() {
+    let mut layers = Layers::none();
+    for (name, attribute, value) in [("only_7", "path.id", "7"), ("only_users", "template", "/users/{id}")] {
+        layers.http.gate(name, "Lets pass what a route matched so", move |_: NoSettings, _, site| {
+            let attribute = site.attribute(attribute).expect("known behind a router");
+            Arc::new(Only { attribute, value: value.as_bytes() })
+        });
+    }
+    let text = "workers: 1
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes:
+      - { match: { path: { template: \"/users/{id}\" } }, pipeline: [ only_7, only_users ], respond: { body: user } }
+      - { pipeline: [ only_users ], respond: { body: other } }
+";
+    let engine = Engine::start(plan(text, &layers).expect("good")).expect("started");
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
+    on_a_thread(move || {
+        let mut client = Client::open(address);
+        assert_eq!(client.get("/users/7"), (200, "user".into()));
+        assert_eq!(client.get("/users/8").0, 403);
+        // a route without a template, on the same connection
+        assert_eq!(client.get("/other").0, 403);
+    })
+    .await;
     engine.shutdown(Duration::ZERO, Duration::from_secs(5)).await;
 }
 

@@ -41,7 +41,7 @@ async fn status_of(address: SocketAddr, request: String) -> u16 {
 async fn each_limit_has_its_status_and_a_reload_changes_it() {
     let small = "limits: { headers: 3, header_bytes: 8KiB, body: 4 }\n    timeouts: { header: 100ms, idle: 200ms }";
     let engine = Engine::start(plan(small)).expect("started");
-    let address = engine.listeners().next().expect("one").1;
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
     let head = "POST / HTTP/1.1\r\nhost: a\r\n";
     let requests = [
         (format!("{head}content-length: 4\r\n\r\nbody"), 200, 200),

@@ -77,7 +77,7 @@ clusters:
     let document = read::read(&text, "test.yaml", &|_| None).expect("YAML");
     let plan = Plan::check(&document, &Layers::stock()).unwrap_or_else(|faults| panic!("{faults:?}"));
     let engine = Engine::start(plan).expect("started");
-    let address = engine.listeners().next().expect("one").1;
+    let address = engine.listeners().next().expect("one").1.as_tcp().expect("TCP");
     let asked = tokio::task::spawn_blocking(move || {
         for (request, status) in [(UPGRADE, "101"), ("CONNECT db.test:1 HTTP/1.1\r\nhost: db.test:1\r\n\r\n", "200")] {
             let (mut tunnel, head) = ask(address, request);

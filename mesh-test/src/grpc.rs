@@ -73,21 +73,31 @@ impl Decoder for RawCodec {
 /// What a [`service`] answers a message with.
 pub type Answer = Pin<Box<dyn Stream<Item = Result<Vec<u8>, Status>> + Send>>;
 
-/// Something that is sent as the messages of an answer: a list of them, or an [`Answer`], which is any stream in a box.
+/// What is sent in answer: a list of messages, an [`Answer`], which is any stream of them in a box, or one of these
+/// in a `Result` whose error is the status, in the head and without a message.
 pub trait IntoAnswer {
     /// The messages, and then the status: of the first that is an error, else `OK`.
-    fn into_answer(self) -> Answer;
+    ///
+    /// # Errors
+    /// A status in the head.
+    fn into_answer(self) -> Result<Answer, Status>;
 }
 
 impl IntoAnswer for Answer {
-    fn into_answer(self) -> Answer {
-        self
+    fn into_answer(self) -> Result<Answer, Status> {
+        Ok(self)
     }
 }
 
 impl IntoAnswer for Vec<Result<Vec<u8>, Status>> {
-    fn into_answer(self) -> Answer {
-        Box::pin(Listed(self.into_iter()))
+    fn into_answer(self) -> Result<Answer, Status> {
+        Ok(Box::pin(Listed(self.into_iter())))
+    }
+}
+
+impl<A: IntoAnswer> IntoAnswer for Result<A, Status> {
+    fn into_answer(self) -> Result<Answer, Status> {
+        self.and_then(A::into_answer)
     }
 }
 
@@ -154,7 +164,7 @@ impl<F: Fn(Vec<u8>) -> A, A: IntoAnswer> ServerStreamingService<Vec<u8>> for Str
     type Future = Ready<Result<Response<Answer>, Status>>;
 
     fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
-        ready(Ok(Response::new((self.0)(request.into_inner()).into_answer())))
+        ready((self.0)(request.into_inner()).into_answer().map(Response::new))
     }
 }
 

@@ -53,12 +53,14 @@
 //! | [`Spy`] | a gate that remembers how each request ended |
 //! | [`HeldClock`], [`HeldTimer`] | time that goes on when told |
 //! | [`alloc`] | allocations, counted |
+//! | [`calls`] | services that answer at once, and calls of them: for benches |
 //! | [`instructions`] | user instructions, counted by callgrind |
 //! | [`mod@line`], [`Line`] | a toy protocol that is not HTTP |
 //! | `Http`, `TestBody` (feature `http`) | messages of HTTP, and bodies that are scripted or fed by hand |
 //! | `grpc` (feature `tonic`) | a tonic codec of plain bytes, a service of one function, and calls of it |
 
 pub mod alloc;
+pub mod calls;
 mod clock;
 pub mod contract;
 #[cfg(feature = "tonic")]

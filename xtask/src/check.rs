@@ -3,6 +3,7 @@
 use crate::command::{cargo, output, run};
 use crate::setup;
 use crate::step::Steps;
+use crate::team;
 
 /// Every test of the workspace, and before it what the tests need.
 pub(crate) fn test(steps: &mut Steps) {
@@ -20,6 +21,11 @@ pub(crate) fn interop(steps: &mut Steps) {
     let packages = ["mesh-bin", "mesh-discovery-dns", "mesh-discovery-etcd"].into_iter();
     let packages = packages.flat_map(|package| ["--package", package]);
     steps.run("interop tests", || run(cargo(["test", "--all-features", "--tests"]).args(packages)));
+}
+
+/// What a team sees that takes two crates.
+pub(crate) fn team(steps: &mut Steps) {
+    steps.run("a team's view", team::team);
 }
 
 /// Formatting and lints.
@@ -70,6 +76,7 @@ fn members() -> Result<Vec<String>, String> {
 /// All of the above: what `.ci/run` calls.
 pub(crate) fn ci(steps: &mut Steps) {
     test(steps);
+    team(steps);
     lint(steps);
     doc(steps);
     features(steps);

@@ -7,6 +7,7 @@ mod command;
 mod measure;
 mod setup;
 mod step;
+mod team;
 
 use std::env;
 use std::process::ExitCode;
@@ -21,13 +22,15 @@ usage: cargo xtask TARGET
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
-  ci            test, lint, doc, features: what .ci/run calls
+  team          examples/team, which takes two crates: its cold build in seconds of CPU, and its test
+  ci            test, team, lint, doc, features: what .ci/run calls
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
   instructions  user instructions and allocations per call of layers and per proxied request
   layers        user instructions that each layer adds to a call, beside public crates
   memory        resident memory after start and under load
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
+  reload        a large spec taken again under load: how long it takes, what clients see
   load          throughput under wrk and h2load, without a single error
 ";
 
@@ -52,6 +55,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("lint") => check::lint(&mut steps),
         Some("doc") => check::doc(&mut steps),
         Some("features") => check::features(&mut steps),
+        Some("team") => check::team(&mut steps),
         Some("ci") => check::ci(&mut steps),
         Some("setup") => steps.run("set-up", setup::tests),
         Some("instructions") => {
@@ -75,6 +79,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::load);
             steps.run("load", measure::load);
         }
+        Some("reload") => steps.run("reload", measure::reload),
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -7,7 +7,7 @@ use mesh_codec_http::{
     server::{Options, Server},
     upstream::{Upstream, UpstreamOptions, sweep},
 };
-use mesh_core::{BoxError, Endpoints, Peer, Target, time};
+use mesh_core::{BoxError, Endpoints, Target, time};
 use mesh_lb::{Balance, Policy};
 use mesh_metrics::MetricsLayer;
 use mesh_net::{Accepted, Acceptor, Drain};
@@ -31,9 +31,8 @@ async fn proxy(listener: TcpListener, targets: Vec<SocketAddr>) -> Result<(), Bo
         }));
     let (server, drain) = (Server::new(Options::default()), Drain::new());
     let mut acceptor = Acceptor::new(listener, &drain.watch())?;
-    while let Some(Accepted { stream, info, guard }) = acceptor.accept().await? {
-        let peer = Arc::new(Peer { address: Some(info.peer), ..Peer::UNKNOWN });
-        let serving = server.serve(stream, peer, service.clone(), (*guard).clone());
+    while let Some(Accepted { stream, peer, guard, .. }) = acceptor.accept().await? {
+        let serving = server.serve(stream, Arc::new(peer), service.clone(), (*guard).clone());
         tokio::spawn(async move { serving.await.map(|_| drop(guard)) });
     }
     Ok(())

@@ -86,6 +86,8 @@ pub struct Mesh {
     child: Child,
     output: Arc<Mutex<String>>,
     readers: Vec<thread::JoinHandle<()>>,
+    /// The file of its spec.
+    pub file: PathBuf,
     /// The port of its admin listener.
     pub admin: u16,
 }
@@ -99,7 +101,26 @@ impl Mesh {
 
     /// Runs a spec whose admin listener has this port, and waits until it is ready.
     pub fn start_whole(spec: &str, admin: u16) -> Mesh {
-        let mut mesh = Mesh::spawn(spec, admin);
+        Mesh::start_file(write_file("mesh.yaml", spec), admin)
+    }
+
+    /// Runs the spec in a file, whose admin listener has this port, and waits until it is ready.
+    pub fn start_file(file: PathBuf, admin: u16) -> Mesh {
+        Mesh::spawn_by(Command::new(PROGRAM), file, admin).until_ready()
+    }
+
+    /// As [`Mesh::start`], in a process that can have so many file descriptors.
+    pub fn start_with_descriptors(spec: &str, limit: u32) -> Mesh {
+        let admin = free_port();
+        let spec = format!("admin: {{ bind: \"127.0.0.1:{admin}\" }}\n{spec}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh", PROGRAM]);
+        Mesh::spawn_by(shell, write_file("mesh.yaml", &spec), admin).until_ready()
+    }
+
+    fn until_ready(mut self) -> Mesh {
+        let spec = fs::read_to_string(&self.file).expect("a spec");
+        let mesh = &mut self;
         let start = Instant::now();
         while mesh.ready() != Some(200) {
             if let Some(status) = mesh.child.try_wait().expect("the state of the program") {
@@ -108,14 +129,18 @@ impl Mesh {
             assert!(start.elapsed() < PATIENCE, "not ready within {PATIENCE:?}\nspec:\n{spec}");
             thread::sleep(Duration::from_millis(5));
         }
-        mesh
+        self
     }
 
-    fn spawn(spec: &str, admin: u16) -> Mesh {
-        let path = write_file("mesh.yaml", spec);
-        let mut child = Command::new(PROGRAM)
+    /// Runs a spec, and waits for nothing.
+    pub fn spawn(spec: &str, admin: u16) -> Mesh {
+        Mesh::spawn_by(Command::new(PROGRAM), write_file("mesh.yaml", spec), admin)
+    }
+
+    fn spawn_by(mut program: Command, file: PathBuf, admin: u16) -> Mesh {
+        let mut child = program
             .args(["run", "--config"])
-            .arg(path)
+            .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -125,7 +150,12 @@ impl Mesh {
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let readers = vec![collect(stdout, output.clone()), collect(stderr, output.clone())];
-        Mesh { child, output, readers, admin }
+        Mesh { child, output, readers, file, admin }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the program has printed so far.
@@ -161,7 +191,12 @@ impl Mesh {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal, as `-HUP`.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "kill: {status}");
     }
 

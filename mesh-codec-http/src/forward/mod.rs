@@ -25,7 +25,7 @@ mod response;
 mod translate;
 
 pub use deadline::{format_grpc_timeout, shrink_grpc_timeout};
-pub use path::{Malformed, normalise};
+pub use path::{Malformed, Slashes, normalise};
 pub use received::{Forwarded, ReceivedHead, RequestId, Rules, received};
 pub use response::strip_response;
 pub use translate::{to_http1, to_http2};

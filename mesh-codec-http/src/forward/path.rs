@@ -30,62 +30,140 @@ impl From<Malformed> for Rejection {
     }
 }
 
-/// The path that a router matches and the upstream gets: dot segments are removed (RFC 3986, section 5.2.4), `%2e`
-/// being a dot. Slashes are not merged and nothing else is decoded. Without a query; a path that does not begin with
-/// a slash (`*`, empty) stays as it is. Allocates only where there is something to remove.
+/// What becomes of empty segments, `/a//b`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Slashes {
+    /// They stay.
+    #[default]
+    Keep,
+    /// Slashes that follow each other are one, before dot segments are removed.
+    Merge,
+}
+
+/// The path that a router matches and the upstream gets.
+///
+/// - Dot segments are removed (RFC 3986, section 5.2.4), `%2e` being a dot.
+/// - Escapes of characters that need none, letters, digits and `-._~`, are decoded (section 6.2.2.2), so that
+///   `/%61dmin` does not pass by a route for `/admin`; nothing else is. A path with a `%` that begins no escape keeps
+///   them all: what is decoded must not make a new one.
+/// - Slashes are merged if the listener says so.
+///
+/// Without a query; a path that does not begin with a slash (`*`, empty) stays as it is. Allocates only where there is
+/// something to change.
 ///
 /// # Errors
 /// [`Malformed`] where a server behind could see another path.
 ///
 /// ```
-/// # use mesh_codec_http::forward::{Malformed, normalise};
-/// assert_eq!(normalise("/a/./b/../c").unwrap(), "/a/c");
-/// assert_eq!(normalise("/admin%2Fusers"), Err(Malformed::Slash));
+/// # use mesh_codec_http::forward::{Malformed, Slashes, normalise};
+/// assert_eq!(normalise("/a/./b/../%63//", Slashes::Keep).unwrap(), "/a/c//");
+/// assert_eq!(normalise("/a//b", Slashes::Merge).unwrap(), "/a/b");
+/// assert_eq!(normalise("/admin%2Fusers", Slashes::Keep), Err(Malformed::Slash));
 /// ```
-pub fn normalise(path: &str) -> Result<Cow<'_, str>, Malformed> {
-    if !may_change(path.as_bytes())? || !path.starts_with('/') {
+pub fn normalise(path: &str, slashes: Slashes) -> Result<Cow<'_, str>, Malformed> {
+    let found = Found::of(path.as_bytes())?;
+    let merge = slashes == Slashes::Merge && found.empty;
+    let decode = found.needless && !found.broken;
+    if !(found.dots || merge || decode) || !path.starts_with('/') {
         return Ok(Cow::Borrowed(path));
     }
     let mut normal = String::with_capacity(path.len());
     let mut segments = path[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        if merge && segment.is_empty() && !last {
+            continue;
+        }
         match dots(segment) {
             None => {
                 normal.push('/');
-                normal.push_str(segment);
+                if decode {
+                    push_decoded(&mut normal, segment);
+                } else {
+                    normal.push_str(segment);
+                }
                 continue;
             }
             Some(1) => {}
             Some(_) => normal.truncate(normal.rfind('/').unwrap_or(0)),
         }
         // a dot segment at the end leaves the slash before it
-        if segments.peek().is_none() {
+        if last {
             normal.push('/');
         }
     }
     if normal == path { Ok(Cow::Borrowed(path)) } else { Ok(Cow::Owned(normal)) }
 }
 
-/// One pass: refuses what is malformed; whether there may be a dot segment.
-fn may_change(path: &[u8]) -> Result<bool, Malformed> {
-    let mut dots = false;
-    let mut before = 0;
-    for (index, byte) in path.iter().enumerate() {
-        match byte {
-            b'.' => dots |= before == b'/',
-            b'\\' => return Err(Malformed::Backslash),
-            b'%' => match path.get(index + 1..index + 3) {
-                Some(b"2f" | b"2F") => return Err(Malformed::Slash),
-                Some(b"5c" | b"5C") => return Err(Malformed::Backslash),
-                Some(b"00") => return Err(Malformed::Nul),
-                Some(b"2e" | b"2E") => dots = true,
+/// What one pass over a path has seen.
+#[derive(Default)]
+struct Found {
+    /// There may be a dot segment.
+    dots: bool,
+    /// There is an empty segment that is not the last one.
+    empty: bool,
+    /// There is an escape that could be decoded.
+    needless: bool,
+    /// There is a `%` that begins no escape.
+    broken: bool,
+}
+
+impl Found {
+    fn of(path: &[u8]) -> Result<Self, Malformed> {
+        let mut found = Self::default();
+        let mut before = 0;
+        for (index, byte) in path.iter().enumerate() {
+            match byte {
+                b'.' => found.dots |= before == b'/',
+                b'/' => found.empty |= before == b'/',
+                b'\\' => return Err(Malformed::Backslash),
+                b'%' => match escaped(&path[index + 1..]) {
+                    Some(b'/') => return Err(Malformed::Slash),
+                    Some(b'\\') => return Err(Malformed::Backslash),
+                    Some(0) => return Err(Malformed::Nul),
+                    Some(byte) => {
+                        found.dots |= byte == b'.';
+                        found.needless |= needs_no_escape(byte);
+                    }
+                    None => found.broken = true,
+                },
                 _ => {}
-            },
-            _ => {}
+            }
+            before = *byte;
         }
-        before = *byte;
+        Ok(found)
     }
-    Ok(dots)
+}
+
+/// The byte that two hexadecimal digits, those after a `%`, stand for.
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    match digits {
+        [high, low, ..] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+        _ => None,
+    }
+}
+
+/// RFC 3986, section 2.3.
+fn needs_no_escape(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn push_decoded(normal: &mut String, segment: &str) {
+    let mut parts = segment.split('%');
+    normal.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        match escaped(part.as_bytes()).filter(|byte| needs_no_escape(*byte)) {
+            Some(byte) => {
+                normal.push(char::from(byte));
+                normal.push_str(&part[2..]);
+            }
+            None => {
+                normal.push('%');
+                normal.push_str(part);
+            }
+        }
+    }
 }
 
 /// 1 for `.`, 2 for `..`, escaped or not.
@@ -129,21 +207,54 @@ mod tests {
             ("/a/.../b", "/a/.../b"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a..b/c.", "/a..b/c."),
-            ("/%2ehidden", "/%2ehidden"),
+            ("/%2ehidden", "/.hidden"),
             ("/a%20b/%252f", "/a%20b/%252f"),
             ("/%", "/%"),
             ("/%2", "/%2"),
             ("*", "*"),
             ("", ""),
         ] {
-            assert_eq!(normalise(path).unwrap(), expected, "{path}");
+            assert_eq!(normalise(path, Slashes::Keep).unwrap(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_of_what_needs_none_are_decoded() {
+        for (path, expected) in [
+            ("/%61dmin", "/admin"),
+            ("/a%2Db%5f%7E%2e", "/a-b_~."),
+            ("/%c3%bc/%2541/%3f", "/%c3%bc/%2541/%3f"),
+            ("/%41/../%42", "/B"),
+            // decoded, it would be an escaped slash to whoever reads next
+            ("/%%32f", "/%%32f"),
+            ("/%%341", "/%%341"),
+            ("/%41/%", "/%41/%"),
+        ] {
+            assert_eq!(normalise(path, Slashes::Keep).unwrap(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_merged_on_demand() {
+        for (path, expected) in [
+            ("//", "/"),
+            ("//a///b//", "/a/b/"),
+            ("/a//../b", "/b"),
+            ("/a/..//", "/"),
+            ("/a/.//b", "/a/b"),
+            ("//..//x", "/x"),
+        ] {
+            assert_eq!(normalise(path, Slashes::Merge).unwrap(), expected, "{path}");
         }
     }
 
     #[test]
     fn nothing_to_do_borrows() {
-        for path in ["/a/b.html", "/.well-known/x", "/%2ehidden", "/a..b/.c"] {
-            assert!(matches!(normalise(path), Ok(Cow::Borrowed(_))), "{path}");
+        for path in ["/a/b.html", "/.well-known/x", "/a//b%20/", "/a..b/.c", "//", "/%41%"] {
+            assert!(matches!(normalise(path, Slashes::Keep), Ok(Cow::Borrowed(_))), "{path}");
+        }
+        for path in ["/", "/a/b/", "/.well-known/x"] {
+            assert!(matches!(normalise(path, Slashes::Merge), Ok(Cow::Borrowed(_))), "{path}");
         }
     }
 
@@ -157,7 +268,7 @@ mod tests {
             ("/a%5C", Malformed::Backslash),
             ("/a%00.html", Malformed::Nul),
         ] {
-            assert_eq!(normalise(path), Err(expected), "{path}");
+            assert_eq!(normalise(path, Slashes::Keep), Err(expected), "{path}");
         }
         assert_eq!(Rejection::from(Malformed::Nul).kind(), Kind::Malformed);
     }

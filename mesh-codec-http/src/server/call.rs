@@ -193,6 +193,9 @@ where
             response = without_body(response);
         }
         let (open, bodyless) = (me.open.take(), *me.head);
+        if open.as_ref().is_some_and(Open::is_last) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(response.map(|inner| ServedBody { inner, bodyless, broken: None, _open: open })))
     }
 }

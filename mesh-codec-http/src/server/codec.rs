@@ -29,6 +29,10 @@ pub(super) trait Codec: Send {
     /// Serves until the connection ends.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>>;
 
+    /// Whether a client may send a request while it is not told yet that the connection ends, and lose it: HTTP/2 tells
+    /// it which ones count.
+    const LOSES: bool;
+
     /// Takes no more requests than those that have begun, and tells the client so.
     fn retire(&mut self);
 
@@ -74,6 +78,8 @@ where
     S::Future: Send + 'static,
 {
     type Io = Rewind<I>;
+
+    const LOSES: bool = true;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
         Pin::new(&mut **self).poll(cx)
@@ -123,6 +129,8 @@ where
     S::Future: Send + 'static,
 {
     type Io = Rewind<I>;
+
+    const LOSES: bool = false;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
         Pin::new(&mut **self).poll(cx)

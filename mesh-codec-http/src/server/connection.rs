@@ -23,13 +23,16 @@ impl Listener {
     }
 }
 
+/// Beside the number of open requests: the next answer is the connection's last.
+const LAST: u32 = 1 << 31;
+
 /// What the parts of one connection share: its codec, its driver, its requests.
 #[derive(Debug)]
 pub(super) struct Connection {
     listener: Arc<Listener>,
     peer: Arc<Peer>,
     rules: Rules,
-    /// Requests whose response has not ended.
+    /// Requests whose response has not ended, and [`LAST`].
     open: AtomicU32,
     /// When the first byte of the head came that is being read; 0: none has.
     head_began: AtomicU64,
@@ -129,7 +132,12 @@ impl Connection {
     }
 
     pub(super) fn open(&self) -> u32 {
-        self.open.load(Relaxed)
+        self.open.load(Relaxed) & !LAST
+    }
+
+    /// From now on answers say that the connection ends (HTTP/1).
+    pub(super) fn end_with_next_answer(&self) {
+        self.open.fetch_or(LAST, Relaxed);
     }
 
     pub(super) fn idle_since(&self) -> Nanos {
@@ -160,11 +168,16 @@ impl Open {
     pub(super) fn leave_unread(&self) {
         self.0.unread.store(true, Relaxed);
     }
+
+    /// Whether the answer is to say that it is the connection's last.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.open.load(Relaxed) & LAST != 0
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Relaxed) == 1 {
+        if self.0.open.fetch_sub(1, Relaxed) & !LAST == 1 {
             self.0.idle_since.store(time::now().as_nanos(), Relaxed);
         }
     }

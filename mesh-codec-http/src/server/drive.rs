@@ -20,6 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 /// How long a connection that takes no more requests may go on with nothing open: for the client to read the end of
 /// the last response and the GOAWAY.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a drain waits for another request on an HTTP/1 connection since the last one: it may be on its way, and a
+/// client that is busy learns by the answer that the connection ends. After that the connection is idle and is closed.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Drives a connection's codec, and ends it in time: the drain, idling, age, slow heads,
@@ -165,8 +168,12 @@ where
             let watch = self.watch.clone();
             self.drain = Box::pin(async move { watch.expired().await });
             if self.retired.is_none() {
-                self.retired = Some(time::now());
-                self.codec.retire();
+                if C::LOSES {
+                    self.connection.end_with_next_answer();
+                } else {
+                    self.retired = Some(time::now());
+                    self.codec.retire();
+                }
             }
         }
         loop {
@@ -191,6 +198,7 @@ where
 
     fn due(&self, now: Nanos) -> Due {
         let options = self.connection.options();
+        let idle_timeout = if self.draining { options.idle_timeout.min(LINGER) } else { options.idle_timeout };
         let open = self.connection.open() > 0;
         let stalled = self.connection.stalled_since().map(|since| since.plus(options.idle_timeout));
         if stalled.is_some_and(|at| now >= at) {
@@ -205,7 +213,7 @@ where
         }
         let at = match self.connection.head_began() {
             // what is open now cannot have been idle for long enough before then
-            _ if open => now.plus(options.idle_timeout),
+            _ if open => now.plus(idle_timeout),
             Some(began) => {
                 let at = began.plus(options.header_timeout);
                 if now >= at {
@@ -214,7 +222,7 @@ where
                 at
             }
             None => {
-                let at = self.connection.idle_since().plus(options.idle_timeout);
+                let at = self.connection.idle_since().plus(idle_timeout);
                 if now >= at {
                     return Due::Retire;
                 }

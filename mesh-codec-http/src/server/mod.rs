@@ -3,15 +3,14 @@
 //! ```no_run
 //! # use std::{num::NonZeroUsize, sync::Arc};
 //! # use mesh_codec_http::{HttpError, Request, Response, server::{Ended, Options, Server}};
-//! # use mesh_core::{Peer, http::GovernedBody};
+//! # use mesh_core::http::GovernedBody;
 //! # async fn run(mut acceptor: mesh_net::Acceptor) -> std::io::Result<()> {
 //! let server = Server::new(Options::default());
 //! let hello = tower::service_fn(|_: Request| std::future::ready(Ok::<Response, HttpError>(
 //!     http::Response::new(GovernedBody::own("hello\n")),
 //! )));
 //! while let Some(accepted) = acceptor.accept().await? {
-//!     let peer = Peer { address: Some(accepted.info.peer), ..Peer::UNKNOWN };
-//!     let serving = server.serve(accepted.stream, Arc::new(peer), hello, (*accepted.guard).clone());
+//!     let serving = server.serve(accepted.stream, Arc::new(accepted.peer), hello, (*accepted.guard).clone());
 //!     tokio::spawn(async move {
 //!         let _until_the_end = accepted.guard;
 //!         if let Ok(Ended::Reset(stream)) = serving.await {
@@ -76,7 +75,7 @@ use crate::{
 pub(crate) use tunnel::{Chunks, FromClient, Prefixed};
 
 use connection::{Connection, Listener};
-use drive::Drive;
+use drive::{Drive, LINGER};
 use linger::linger;
 use mesh_core::{BoxError, Name, Peer, time};
 use mesh_net::{Detected, Rewind, Watch, detect};
@@ -177,7 +176,8 @@ impl Server {
 
     /// Serves one connection to its end: until the client closes it, it has been idle or has become too old, or the
     /// drain says so. Then requests under way are finished (HTTP/1 says `connection: close`, HTTP/2 GOAWAY), up to the
-    /// deadline of the drain.
+    /// deadline of the drain. An HTTP/1 connection that was busy less than a second before may bring one more request,
+    /// which may be on its way: closed at once it would be lost.
     ///
     /// `service` must always be ready; it is not asked. It is called by `&mut` from the connection's task; on HTTP/2 its
     /// futures run on tasks of their own, which `tokio::spawn` starts. Dropping the future closes the connection and
@@ -227,19 +227,22 @@ impl Server {
     }
 }
 
-/// Waits for the first bytes; a connection that sends none is idle.
+/// Waits for the first bytes; a connection that sends none is idle, and in a drain as long as any.
 async fn detect_until<I: AsyncRead + Unpin>(io: I, idle: Duration, drain: &Watch) -> IoResult<Detected<I>> {
     let mut detected = pin!(detect(io));
     let mut drained = pin!(drain.signaled());
-    let mut late = pin!(time::sleep(idle));
+    let since = time::now();
+    let mut late = pin!(time::sleep_until(since.plus(idle)));
+    let mut is_drained = false;
     std::future::poll_fn(|cx| {
         if let Poll::Ready(detected) = detected.as_mut().poll(cx) {
             return Poll::Ready(detected);
         }
-        if drained.as_mut().poll(cx).is_ready() || late.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ok(Detected::Closed));
+        if !is_drained && drained.as_mut().poll(cx).is_ready() {
+            is_drained = true;
+            late.set(time::sleep_until(since.plus(idle.min(LINGER))));
         }
-        Poll::Pending
+        late.as_mut().poll(cx).map(|()| Ok(Detected::Closed))
     })
     .await
 }

@@ -17,7 +17,11 @@ use tokio::{
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// What an upstream connection runs over.
-pub struct Transport(Kind);
+pub struct Transport {
+    kind: Kind,
+    /// Given back with it.
+    _permit: Option<mesh_net::Permit>,
+}
 
 enum Kind {
     Tcp(TcpStream),
@@ -28,28 +32,50 @@ enum Kind {
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
+impl From<Kind> for Transport {
+    fn from(kind: Kind) -> Self {
+        Self { kind, _permit: None }
+    }
+}
+
 impl Transport {
+    /// The same, counted as open until it is dropped.
+    #[must_use]
+    pub fn keeping(mut self, permit: mesh_net::Permit) -> Self {
+        self._permit = Some(permit);
+        self
+    }
+
     /// Any stream of bytes. Costs a box.
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self(Kind::Other(Box::new(io)))
+        Kind::Other(Box::new(io)).into()
     }
 }
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
-        Self(Kind::Tcp(stream))
+        Kind::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
-        Self(Kind::Unix(stream))
+        Kind::Unix(stream).into()
+    }
+}
+
+impl From<mesh_net::Stream> for Transport {
+    fn from(stream: mesh_net::Stream) -> Self {
+        match stream {
+            mesh_net::Stream::Tcp(stream) => stream.into(),
+            mesh_net::Stream::Unix(stream) => stream.into(),
+        }
     }
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.kind {
             Kind::Tcp(_) => "Transport(tcp)",
             Kind::Unix(_) => "Transport(unix)",
             Kind::Other(_) => "Transport(other)",
@@ -70,23 +96,15 @@ pub trait Connect: Send + Sync {
 impl Connect for mesh_net::Connector {
     fn connect<'a>(&'a self, address: &'a Address, timeout: Duration) -> Connecting<'a> {
         Box::pin(async move {
-            match address {
-                Address::Tcp(address) => {
-                    use mesh_net::ConnectErrorKind;
-                    self.connect(*address, timeout).await.map(Transport::from).map_err(|error| {
-                        let kind = match error.kind() {
-                            ConnectErrorKind::TimedOut => UpstreamErrorKind::ConnectTimeout,
-                            ConnectErrorKind::Local => UpstreamErrorKind::Local,
-                            _ => UpstreamErrorKind::Connect,
-                        };
-                        UpstreamError::new(kind, error)
-                    })
-                }
-                Address::Unix(path) => UnixStream::connect(path)
-                    .await
-                    .map(Transport::from)
-                    .map_err(|error| UpstreamError::new(UpstreamErrorKind::Connect, error)),
-            }
+            use mesh_net::ConnectErrorKind;
+            self.connect(address, timeout).await.map(Transport::from).map_err(|error| {
+                let kind = match error.kind() {
+                    ConnectErrorKind::TimedOut => UpstreamErrorKind::ConnectTimeout,
+                    ConnectErrorKind::Local => UpstreamErrorKind::Local,
+                    _ => UpstreamErrorKind::Connect,
+                };
+                UpstreamError::new(kind, error)
+            })
         })
     }
 }
@@ -224,7 +242,7 @@ impl Wire {
 /// Passes a call on to the stream inside.
 macro_rules! each {
     ($transport:expr, $io:ident => $call:expr) => {
-        match &mut $transport.0 {
+        match &mut $transport.kind {
             Kind::Tcp($io) => $call,
             Kind::Unix($io) => $call,
             Kind::Other($io) => $call,
@@ -272,7 +290,7 @@ impl AsyncWrite for Wire {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport.0 {
+        match &self.transport.kind {
             Kind::Tcp(io) => io.is_write_vectored(),
             Kind::Unix(io) => io.is_write_vectored(),
             Kind::Other(io) => io.is_write_vectored(),

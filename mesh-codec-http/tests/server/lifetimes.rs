@@ -206,6 +206,30 @@ async fn a_drain_ends_idle_connections_and_lets_requests_finish() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_loses_no_request_that_is_on_its_way() {
+    // one that came a moment after the drain began: on a connection that was busy, on a new one, on an unknown one
+    let mut busy = connect_fn(options(Protocol::Http), ok);
+    busy.send(GET).await;
+    busy.read_until("ok").await;
+    let fresh = connect_fn(options(Protocol::Http1), ok);
+    let unknown = connect_fn(options(Protocol::Http), ok);
+    let silent = connect_fn(options(Protocol::Http), ok);
+    sleep(Duration::from_millis(200)).await;
+    let start = Instant::now();
+    for connected in [&busy, &fresh, &unknown, &silent] {
+        connected.drain.start(Duration::from_secs(30));
+    }
+    sleep(Duration::from_millis(500)).await;
+    for connected in [busy, fresh, unknown] {
+        let answer = connected.talk(GET).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+        assert!(about(start.elapsed(), 0.5), "{:?}", start.elapsed());
+    }
+    silent.server.await.unwrap().unwrap();
+    assert!(about(start.elapsed(), 0.8), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_of_a_drain_cuts() {
     let ends = Ends::default();
     let mut connected = connect(options(Protocol::Http), ends.watch(service_fn(slow)));

@@ -6,7 +6,7 @@ use mesh_codec_http::{
     Request,
     server::{Ended, Protocol, Server},
 };
-use mesh_core::{Answer, Peer, Rejection};
+use mesh_core::{Answer, Rejection};
 use mesh_net::{Acceptor, Drain, ListenOptions};
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::{
@@ -24,14 +24,13 @@ fn listen(drain: &Drain) -> SocketAddr {
     tokio::spawn(async move {
         let server = Server::new(options(Protocol::Http));
         while let Some(accepted) = acceptor.accept().await.unwrap() {
-            let peer = Peer { address: Some(accepted.info.peer), ..Peer::UNKNOWN };
             let service = service_fn(|request: Request| async {
                 match request.uri().path() {
                     "/reset" => Err(Rejection::fault(Answer::Reset).into()),
                     _ => mirror(request).await,
                 }
             });
-            let serving = server.serve(accepted.stream, Arc::new(peer), service, (*accepted.guard).clone());
+            let serving = server.serve(accepted.stream, Arc::new(accepted.peer), service, (*accepted.guard).clone());
             tokio::spawn(async move {
                 let _until_the_end = accepted.guard;
                 if let Ok(Ended::Reset(stream)) = serving.await {

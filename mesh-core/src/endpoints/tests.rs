@@ -188,3 +188,45 @@ async fn the_first_result_is_waited_for_so_long() {
     assert_eq!(waiting.await.unwrap().unwrap().endpoints().len(), 1);
     assert_eq!(endpoints.resolved(Duration::ZERO).await.unwrap().version(), 1);
 }
+
+fn ids(endpoints: &Endpoints) -> Vec<EndpointId> {
+    endpoints.load().endpoints().iter().map(|endpoint| endpoint.id()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_has_the_same_endpoints_at_the_same_addresses() {
+    let first = Endpoints::fixed([target(1), target(2)]);
+    let before = ids(&first);
+    let second = Endpoints::fixed_after([target(3), target(2)], &first);
+    assert_eq!(ids(&second)[1], before[1]);
+    assert!(second.load().version() > first.load().version());
+    assert_eq!(ids(&first), before, "what was there goes on as it was");
+    // away in the second, back within a minute, and then after more than one
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(ids(&Endpoints::fixed_after([target(1)], &second)), before[..1]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_ne!(ids(&Endpoints::fixed_after([target(1)], &second)), before[..1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_keeps_the_set_until_its_source_has_spoken() {
+    let first = Endpoints::fixed([target(1), target(2)]);
+    let before = ids(&first);
+    let feed = Feed::default();
+    let (second, driver) = Endpoints::new_after(feed.clone(), &first);
+    let _driver = driver.spawn();
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert!(second.load().is_resolved());
+    assert_eq!(ids(&second), before);
+    feed.send(Some(Update::Set(vec![target(2), target(3)])));
+    settle().await;
+    assert_eq!(addresses(&second), ["127.0.0.1:2", "127.0.0.1:3"]);
+    assert_eq!(ids(&second)[0], before[1]);
+    // its source has nothing at all: that is an answer, too
+    let feed = Feed::default();
+    let (third, driver) = Endpoints::new_after(feed.clone(), &second);
+    let _driver = driver.spawn();
+    feed.send(Some(Update::Set(vec![])));
+    settle().await;
+    assert!(third.load().endpoints().is_empty());
+}

@@ -1,8 +1,8 @@
-use super::CallBody;
+use super::{CallBody, template::variable};
 use crate::{Attribute, Scope};
 
 /// The attributes of HTTP requests beside the common ones; `NAME` stands for any name.
-pub const KNOWN_ATTRIBUTES: [&str; 10] = [
+pub const KNOWN_ATTRIBUTES: [&str; 12] = [
     "peer.address",
     "peer.uid",
     "peer.identity",
@@ -13,12 +13,15 @@ pub const KNOWN_ATTRIBUTES: [&str; 10] = [
     "host",
     "query.NAME",
     "cookie.NAME",
+    "path.NAME",
+    "template",
 ];
 
 type Request<B> = http::Request<CallBody<B>>;
 
 /// An attribute of HTTP requests: the common ones, `path` (without the query), `host` (without the port), `query.NAME`
-/// (as it was sent, percent signs and all), `cookie.NAME`. `None` for any other path.
+/// (as it was sent, percent signs and all), `cookie.NAME`; and of the route that was chosen `template`, the path's, and
+/// `path.NAME`, what a variable of it stands for. `None` for any other path.
 pub fn http_attribute<B: 'static>(path: &str) -> Option<Attribute<Request<B>>> {
     if let Some(common) = Attribute::common(path) {
         return Some(common);
@@ -30,6 +33,21 @@ pub fn http_attribute<B: 'static>(path: &str) -> Option<Attribute<Request<B>>> {
         None if path == "host" => Some(Attribute::new(path, Scope::Request, |request: &Request<B>, visit| {
             visit(super::view::host(request).as_bytes());
         })),
+        None if path == "template" => Some(Attribute::new(path, Scope::Route, |request: &Request<B>, visit| {
+            let template = request.body().context().template();
+            if !template.is_none() {
+                visit(template.as_str().as_bytes());
+            }
+        })),
+        Some(("path", name)) if !name.is_empty() => {
+            let name = name.to_owned();
+            Some(Attribute::new(path, Scope::Route, move |request: &Request<B>, visit| {
+                let template = request.body().context().template();
+                if let Some(value) = variable(template.as_str(), request.uri().path(), &name) {
+                    visit(value.as_bytes());
+                }
+            }))
+        }
         Some(("query", name)) if !name.is_empty() => {
             let name = name.to_owned();
             Some(Attribute::new(path, Scope::Request, move |request: &Request<B>, visit| {
@@ -60,13 +78,14 @@ fn named<'a>(pairs: impl Iterator<Item = &'a str>, name: &str) -> impl Iterator<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Context, Nanos, Peer};
+    use crate::{Context, Name, Nanos, Peer};
     use std::sync::Arc;
 
     #[test]
     fn values() {
         let peer = Peer { address: Some("[::1]:5".parse().unwrap()), ..Peer::UNKNOWN };
         let context = Context::begin(Nanos::from_nanos(1), Some(Arc::new(peer)));
+        let of_the_call = context.clone();
         let request = http::Request::get("/a/b?x=1&y&x=2%20")
             .header("host", "shop:80")
             .header("cookie", "a=1; id=7")
@@ -89,6 +108,11 @@ mod tests {
         assert_eq!(values("peer.address"), ["::1"]);
         assert_eq!(values("peer.uid"), [""; 0]);
         assert_eq!(values("method"), ["GET"]);
+        assert_eq!((values("template"), values("path.id")), (vec![], vec![]));
+        of_the_call.set_template(Name::intern("/a/{id}"));
+        assert_eq!((values("template"), values("path.id")), (vec!["/a/{id}".into()], vec!["b".into()]));
+        assert_eq!(values("path.other"), [""; 0]);
+        assert_eq!(http_attribute::<()>("path.id").unwrap().scope(), Scope::Route);
         assert!(http_attribute::<()>("pth").is_none() && http_attribute::<()>("query.").is_none());
     }
 }

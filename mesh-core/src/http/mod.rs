@@ -29,6 +29,7 @@ mod attributes;
 mod body;
 mod governed;
 mod replay;
+mod template;
 mod view;
 
 pub use answer::{answer, grpc_status, http_status};
@@ -36,4 +37,5 @@ pub use attributes::{KNOWN_ATTRIBUTES, http_attribute};
 pub use body::{CallBody, GovernedBody};
 pub use governed::{Answered, AnsweredFuture, GovernedLayer, Lifted, LiftedFuture, answered, governed, lift};
 pub use replay::{Kept, ReplayBody};
+pub use template::{PathTemplate, TemplateError, TemplateSegment};
 pub use view::{deadline_from_grpc_timeout, host, is_grpc, parse_grpc_timeout};

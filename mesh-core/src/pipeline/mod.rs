@@ -20,5 +20,5 @@ pub use registry::{Checked, CheckedPipeline, Effective, Factory, NoSettings, Reg
 pub use site::{Place, Site, Spawn};
 pub use stage::{Stage, StageFuture, SyncStage};
 #[cfg(feature = "config")]
-pub use states::{Fate, Report, State, States};
+pub use states::{Fate, LayerReport, Report, State, States};
 pub use table::{StageHandle, StageRef, sweep};

@@ -1,7 +1,7 @@
 use super::{
     Made, Place, Site, foreign,
     pipeline::{Item, Pipeline},
-    states::{Fate, State, StateKey, States},
+    states::{Fate, Kept, LayerReport, State, StateKey, States},
 };
 use crate::{
     Attribute, BoxError, Gate, Name, Protocol, Scope, Stage,
@@ -262,7 +262,7 @@ impl<P: Protocol> Registry<P> {
                 Some(id) => StateKey::Id(id.clone()),
                 None => StateKey::Ordinal(layer.name.clone(), ordinal),
             },
-            settings: layer.settings.clone(),
+            settings: Arc::new(layer.settings.clone()),
             shadow: layer.shadow,
             checked,
         })
@@ -283,12 +283,19 @@ impl<P: Protocol> Registry<P> {
 struct CheckedItem<P: Protocol> {
     name: Name,
     key: StateKey,
-    settings: Node,
+    settings: Arc<Node>,
     shadow: bool,
     checked: Checked<P>,
 }
 
-/// A pipeline that has been found good. Making it cannot fail. Clones share it.
+impl<P: Protocol> CheckedItem<P> {
+    fn is_same(&self, other: &Self) -> bool {
+        (self.name, &self.key, self.shadow) == (other.name, &other.key, other.shadow) && self.settings == other.settings
+    }
+}
+
+/// A pipeline that has been found good. Making it cannot fail. Clones share it. Two are equal when they have the same
+/// layers with the same settings: a reload from one to the other keeps every layer.
 pub struct CheckedPipeline<P: Protocol> {
     items: Arc<[CheckedItem<P>]>,
 }
@@ -296,6 +303,13 @@ pub struct CheckedPipeline<P: Protocol> {
 impl<P: Protocol> Clone for CheckedPipeline<P> {
     fn clone(&self) -> Self {
         Self { items: self.items.clone() }
+    }
+}
+
+impl<P: Protocol> PartialEq for CheckedPipeline<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.items.len() == other.items.len()
+            && self.items.iter().zip(&*other.items).all(|(one, other)| one.is_same(other))
     }
 }
 
@@ -333,10 +347,7 @@ impl<P: Protocol> CheckedPipeline<P> {
             name: item.name,
             shape: item.checked.shape,
             shadow: item.shadow,
-            id: match &item.key {
-                StateKey::Id(id) => Some(id.clone()),
-                StateKey::Ordinal(..) => None,
-            },
+            id: item.key.id().map(str::to_owned),
             settings: item.checked.effective.clone(),
         })
     }
@@ -352,6 +363,17 @@ impl<P: Protocol> CheckedPipeline<P> {
         let items = self.items.iter().map(|item| item.make(site, previous, next)).collect();
         Pipeline::from_items(items)
     }
+
+    /// What a report says of its layers where all of them have one fate.
+    pub fn report(&self, site: &Site<P>, fate: Fate) -> impl Iterator<Item = LayerReport> {
+        let stage = site.shared_path();
+        self.items.iter().map(move |item| LayerReport {
+            stage: stage.clone(),
+            layer: item.name,
+            id: item.key.id().map(str::to_owned),
+            fate,
+        })
+    }
 }
 
 impl<P: Protocol> CheckedItem<P> {
@@ -366,7 +388,9 @@ impl<P: Protocol> CheckedItem<P> {
             Some(kept) if kept.settings == self.settings => (kept.state.clone(), kept.made.clone(), Fate::Kept),
             Some(kept) => {
                 let (state, made) = (self.checked.make)(Some(kept.state.clone()), site);
-                let fate = if Arc::ptr_eq(&state, &kept.state) { Fate::Retuned } else { Fate::Reset };
+                // a layer without a state has none to lose
+                let goes_on = Arc::ptr_eq(&state, &kept.state) || (state.is::<()>() && kept.state.is::<()>());
+                let fate = if goes_on { Fate::Retuned } else { Fate::Reset };
                 (state, made, fate)
             }
             None => {
@@ -374,7 +398,8 @@ impl<P: Protocol> CheckedItem<P> {
                 (state, made, Fate::New)
             }
         };
-        next.keep(key, self.name, self.settings.clone(), state, made.clone(), fate);
+        let (path, settings) = (site.shared_path(), self.settings.clone());
+        next.keep(key, Kept { name: self.name, path, settings, state, made: made.clone() }, fate);
         Item::new(self.name, self.shadow, made)
     }
 }

@@ -95,6 +95,11 @@ impl<P: Protocol> Site<P> {
         &self.path
     }
 
+    #[cfg(feature = "config")]
+    pub(crate) fn shared_path(&self) -> Arc<str> {
+        self.path.clone()
+    }
+
     /// The labels of the stage, for metrics that are registered once: `listener`, `route`, `cluster`, `endpoint`.
     pub fn labels(&self) -> &[(&'static str, String)] {
         &self.labels

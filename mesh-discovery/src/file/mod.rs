@@ -6,6 +6,8 @@ mod watch;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
+pub use watch::FileWatch;
+
 use crate::{Discovery, Say, Sources, Static, Updates, updates};
 use mesh_core::{
     Target,
@@ -22,14 +24,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
-use watch::Watch;
 
 /// How the text of a file becomes a list of endpoints: [`read_json`], or the reader of another format.
 pub type ReadFile = fn(&str) -> Result<Static, Invalid>;
 
-/// After a change the file is left alone for this long: whoever writes it in place may not be done.
-const SETTLED: Duration = Duration::from_millis(50);
 /// A longer file is none that lists endpoints.
 const LONGEST: u64 = 64 << 20;
 
@@ -95,16 +93,16 @@ impl Discovery for File {
 type Found = (String, Option<Result<Vec<Target>, Invalid>>);
 
 async fn follow(FileSettings { path, poll }: FileSettings, read: ReadFile, say: Say) {
-    let (watch, changed) = Watch::new(&path);
+    let watch = FileWatch::new(&path);
     let mut text = None;
     let mut complaint = None;
     loop {
         // first watched, then read: what changes in between is seen
-        let (watch, path) = (watch.clone(), path.clone());
+        let (renewed, path) = (watch.clone(), path.clone());
         let shown = path.display().to_string();
         let before = text.clone();
         let work = tokio::task::spawn_blocking(move || {
-            watch.renew();
+            renewed.renew();
             let text = text_of(&path)?;
             let targets = match before {
                 Some(before) if before == text => None,
@@ -149,9 +147,7 @@ async fn follow(FileSettings { path, poll }: FileSettings, read: ReadFile, say: 
                 complaint = Some(invalid);
             }
         }
-        if timeout(poll, changed.notified()).await.is_ok() {
-            sleep(SETTLED).await;
-        }
+        watch.changed(poll).await;
     }
 }
 

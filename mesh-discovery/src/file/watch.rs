@@ -2,29 +2,58 @@ use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
 };
+use std::time::Duration;
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env, fmt, fs,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
+/// After a change the file is left alone until nothing has changed for this long: whoever writes it in place may not be
+/// done.
+const SETTLED: Duration = Duration::from_millis(50);
+/// But no longer than so many times that, for a file that is written all the time.
+const PATIENCE: u32 = 20;
 /// More symbolic links on the way are a circle, as for Linux.
 const LINKS: usize = 40;
 
-/// Watches the directories of everything on the way to a file whose change can make another file of it: of the file
-/// itself, and of each symbolic link. Not the file itself: a rename puts another one in its place.
+/// Tells when a file may have changed: it was written, replaced by a rename, or a symbolic link on the way to it was
+/// swapped, as Kubernetes does with config maps. Clones share it.
+///
+/// Watched are the directories of everything on the way to the file whose change can make another file of it: of the
+/// file itself, and of each symbolic link. Not the file itself: a rename puts another one in its place.
+///
+/// ```no_run
+/// use mesh_discovery::FileWatch;
+/// use std::{path::Path, time::Duration};
+///
+/// # async fn run() {
+/// let watch = FileWatch::new(Path::new("mesh.yaml"));
+/// loop {
+///     // first watched, then read: what changes in between is seen
+///     watch.renew();
+///     println!("{:?}", std::fs::read_to_string("mesh.yaml"));
+///     watch.changed(Duration::from_secs(30)).await;
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
-pub(super) struct Watch {
+pub struct FileWatch {
     path: PathBuf,
     entries: Arc<Mutex<BTreeSet<PathBuf>>>,
     watcher: Arc<Mutex<Option<RecommendedWatcher>>>,
+    changed: Arc<Notify>,
 }
 
-impl Watch {
-    /// A watch of `path` that watches nothing yet, and who is told of changes.
-    pub(super) fn new(path: &Path) -> (Self, Arc<Notify>) {
+impl FileWatch {
+    /// A watch of `path`, relative to the working directory, that watches nothing until it is
+    /// [renewed](Self::renew). Where the system has no watches left, that is logged, and only time passes.
+    pub fn new(path: &Path) -> Self {
         let changed = Arc::new(Notify::new());
         let entries = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
         let (told, relevant) = (changed.clone(), entries.clone());
@@ -40,11 +69,28 @@ impl Watch {
             Ok(here) => here.join(path),
             Err(_) => path.to_owned(),
         };
-        (Self { path, entries, watcher: Arc::new(Mutex::new(watcher.ok())) }, changed)
+        Self { path, entries, watcher: Arc::new(Mutex::new(watcher.ok())), changed }
     }
 
-    /// Watches what is on the way now. Waits for the file system.
-    pub(super) fn renew(&self) {
+    /// Waits until the file may have changed and has been left alone for 50 ms, or until `poll` has passed, for file
+    /// systems that tell nothing (those of a network). One waits at a time; a change before the call counts.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time enabled.
+    pub async fn changed(&self, poll: Duration) {
+        if timeout(poll, self.changed.notified()).await.is_err() {
+            return;
+        }
+        for _ in 0..PATIENCE {
+            sleep(SETTLED).await;
+            if timeout(Duration::ZERO, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Watches what is on the way now: to be called before the file is read, each time. Waits for the file system.
+    pub fn renew(&self) {
         let mut watcher = locked(&self.watcher);
         let Some(watcher) = &mut *watcher else { return };
         let mut before = locked(&self.entries).clone();
@@ -68,6 +114,12 @@ impl Watch {
             }
             before = now;
         }
+    }
+}
+
+impl fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWatch").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -4,14 +4,14 @@ use mesh_core::{
     BoxError, Clock, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target, time,
 };
 use mesh_lb::{Balance, Load, Policy};
+use mesh_test::calls::{Leaf, Run, once, plain};
 use std::{
     cell::Cell,
-    future::{Future, Ready, ready},
+    future::{Ready, ready},
     hint::black_box,
     net::SocketAddr,
-    pin::pin,
     rc::Rc,
-    task::{Context as Cx, Poll, Waker},
+    task::{Context as Cx, Poll},
     time::Duration,
 };
 use tower::{
@@ -22,7 +22,7 @@ use tower::{
 };
 
 /// Its name, and a function that makes its service and gives one that makes so many calls of it.
-pub(crate) type Variant = (&'static str, fn() -> Box<dyn FnMut(u64)>);
+pub(crate) type Variant = (&'static str, fn() -> Run);
 
 const LEAST: Policy = Policy::p2c(Load::LeastRequest);
 
@@ -52,23 +52,6 @@ pub(crate) const VARIANTS: [Variant; 22] = [
     ("tower p2c, peak-EWMA, 3", || plain(tower_peak_ewma(3))),
     ("tower p2c, peak-EWMA, 10,000", || plain(tower_peak_ewma(10_000))),
 ];
-
-#[derive(Clone)]
-pub(crate) struct Leaf;
-
-impl Service<u32> for Leaf {
-    type Response = u32;
-    type Error = BoxError;
-    type Future = Ready<Result<u32, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, n: u32) -> Self::Future {
-        ready(Ok(black_box(n)))
-    }
-}
 
 fn equal(_: usize) -> u32 {
     1
@@ -106,19 +89,6 @@ fn tower_peak_ewma(count: usize) -> impl Service<u32, Response = u32, Error = Bo
     p2c::Balance::new(ServiceList::new::<u32>(services))
 }
 
-fn once<R, S: Service<R>>(service: &mut S, request: R) -> S::Response {
-    let mut cx = Cx::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut cx).is_ready());
-    match pin!(service.call(request)).poll(&mut cx) {
-        Poll::Ready(Ok(response)) => response,
-        _ => panic!("it answers at once"),
-    }
-}
-
-fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
-    Box::new(move |calls| (0..calls).for_each(|_| _ = black_box(once(&mut service, black_box(1)))))
-}
-
 /// The clock of a worker that reads the time itself: here one that counts.
 struct Ticks(Cell<u64>);
 
@@ -130,7 +100,7 @@ impl Clock for Ticks {
     }
 }
 
-fn ticking(mut call: Box<dyn FnMut(u64)>) -> Box<dyn FnMut(u64)> {
+fn ticking(mut call: Run) -> Run {
     let clock = Rc::new(Ticks(Cell::new(1 << 40)));
     Box::new(move |calls| {
         let before = time::set_clock(Some(clock.clone()));
@@ -139,14 +109,15 @@ fn ticking(mut call: Box<dyn FnMut(u64)>) -> Box<dyn FnMut(u64)> {
     })
 }
 
-fn cloned<S: Service<u32, Response = u32> + Clone + 'static>(service: S) -> Box<dyn FnMut(u64)> {
+fn cloned<S: Service<u32, Response = u32> + Clone + 'static>(service: S) -> Run {
     Box::new(move |calls| (0..calls).for_each(|_| _ = black_box(once(&mut service.clone(), black_box(1)))))
 }
 
-fn whole<S: Service<Asked, Response = Answer> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
+fn whole<S: Service<Asked, Response = Answer> + 'static>(mut service: S) -> Run {
     Box::new(move |calls| {
         for _ in 0..calls {
-            let mut answer = once(&mut service, Asked(Context::begin(Nanos::from_nanos(1), None)));
+            let asked = Asked(Context::begin(Nanos::from_nanos(1), None));
+            let Ok(mut answer) = once(&mut service, asked) else { panic!("it answers") };
             answer.0.end_well();
         }
     })

@@ -4,8 +4,8 @@ use crate::{
     Load, PeakEwma, Policy,
     table::{Table, TableBuilder},
 };
-use mesh_core::{Endpoint, EndpointSet, Endpoints, HealthFlag, Target};
-use std::{net::SocketAddr, sync::Arc};
+use mesh_core::{Endpoint, EndpointSet, Endpoints, HealthFlag, Target, units::Ratio};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub(super) fn target(port: u16, weight: u32) -> Target {
     Target::new(SocketAddr::from(([127, 0, 0, 1], port))).with_weight(weight)
@@ -15,8 +15,11 @@ fn set(weights: &[u32]) -> Arc<EndpointSet> {
     Endpoints::fixed((1..).zip(weights).map(|(port, weight)| target(port, *weight))).load()
 }
 
+/// One that keeps to what is healthy, however few.
 fn builder(policy: Policy) -> TableBuilder {
-    TableBuilder::new(policy, Endpoints::fixed([]).source().clone())
+    let builder = TableBuilder::new(policy, Endpoints::fixed([]).source().clone());
+    builder.panic().set_threshold(Ratio::ZERO);
+    builder
 }
 
 fn table(policy: Policy, weights: &[u32]) -> Table {
@@ -91,6 +94,41 @@ fn what_is_not_eligible_is_left_out() {
         assert_eq!(pick(&table, &mut random, |_| false), None);
         table.seat(5).endpoint.health().set(HealthFlag::CircuitOpen, false);
         assert_eq!(pick(&table, &mut random, |_| false), Some(5));
+    }
+}
+
+/// How many endpoints there are among so many picks.
+fn picked(table: &Table, random: &mut fastrand::Rng) -> usize {
+    let picks: std::collections::HashSet<_> = (0..2000).map(|_| pick(table, random, |_| false)).collect();
+    assert!(!picks.contains(&None));
+    picks.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_less_than_half_of_them_healthy_all_are_picked_until_enough_are() {
+    let mut random = fastrand::Rng::with_seed(5);
+    for policy in POLICIES {
+        let mut builder = TableBuilder::new(policy, Endpoints::fixed([]).source().clone());
+        // those of weight 0 do not count
+        let table = builder.set_endpoints(set(&[[1; 20], [0; 20]].concat()));
+        let out = |index: usize, out| _ = table.seat(index).endpoint.health().set(HealthFlag::CircuitOpen, out);
+        (0..10).for_each(|index| out(index, true));
+        assert_eq!(picked(&table, &mut random), 10, "half of them: enough");
+        out(10, true);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!(picked(&table, &mut random), 20, "{policy:?}");
+        // spared anew when that is over
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(picked(&table, &mut random), 20);
+        out(10, false);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(picked(&table, &mut random), 20, "half of them is not enough to come back");
+        out(9, false);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(picked(&table, &mut random), 11);
+        // however soon after: nobody is refused
+        (0..20).for_each(|index| out(index, true));
+        assert_eq!(picked(&table, &mut random), 20);
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::*;
 use crate::Drain;
 
-fn address() -> SocketAddr {
-    "127.0.0.1:1".parse().unwrap()
+fn address() -> &'static Address {
+    static ADDRESS: std::sync::LazyLock<Address> = std::sync::LazyLock::new(|| "127.0.0.1:1".parse().unwrap());
+    &ADDRESS
 }
 
 fn os(code: i32) -> io::Result<u32> {

@@ -83,6 +83,8 @@ pub use gate::{
     DURATION_BUCKETS, FromCall, Metrics, REQUEST_DURATION_SECONDS, REQUESTS_IN_FLIGHT, REQUESTS_TOTAL, SERIES_LIMIT,
 };
 pub use layer::MetricsLayer;
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use settings::{LabelError, MetricsSettings};
 
 /// The README's code runs.

@@ -6,6 +6,7 @@ mod scrape;
 use axum::{Router, body::Body, routing::get};
 use mesh_core::http::governed;
 use mesh_metrics::{MetricsLayer, REQUESTS_TOTAL};
+use mesh_test::grpc;
 use scrape::{Scrape, recorder};
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -37,7 +38,7 @@ async fn an_axum_router() {
 
 #[tokio::test]
 async fn a_tonic_channel() {
-    use tonic::{Code, Request, client::Grpc, transport::Endpoint};
+    use tonic::{Code, transport::Endpoint};
 
     let recorder = recorder();
     let scrape = Scrape(recorder.handle());
@@ -50,10 +51,7 @@ async fn a_tonic_channel() {
 
     let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
     let service = ServiceBuilder::new().layer(governed(MetricsLayer::new())).service(channel);
-    let mut client = Grpc::new(service);
-    client.ready().await.unwrap();
-    let path = http::uri::PathAndQuery::from_static("/shop.Orders/Find");
-    let answer = client.unary::<_, Vec<u8>, _>(Request::new(Vec::new()), path, raw::Raw).await.unwrap_err();
+    let answer = grpc::unary(service, Vec::new()).await.unwrap_err();
     assert_eq!(answer.code(), Code::NotFound);
     assert_eq!(
         scrape.value(REQUESTS_TOTAL, &["protocol=grpc", "outcome=success", "status_class=5"]),
@@ -62,50 +60,4 @@ async fn a_tonic_channel() {
         scrape.requests()
     );
     serving.abort();
-}
-
-/// A codec of plain bytes.
-mod raw {
-    use bytes::{Buf, BufMut};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Vec<u8>;
-        type Decode = Vec<u8>;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
-        }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            buffer.put_slice(&item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Vec<u8>;
-        type Error = Status;
-
-        fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-            Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-        }
-    }
 }

@@ -109,6 +109,8 @@ mod tests;
 pub use config::register;
 pub use gate::{REJECTIONS, Trace};
 pub use layer::TraceLayer;
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use opening::{Opening, opening};
 pub use propagation::Propagation;
 pub use sample::Parent;

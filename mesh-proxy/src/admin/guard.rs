@@ -1,13 +1,17 @@
 //! Who may ask. The admin listener is on the loopback interface, where every page in a browser of this machine can
-//! reach it too: by a name that was made to point here, or across sites.
+//! reach it too: by a name that was made to point here, or across sites. No browser reaches a Unix socket: there any
+//! host will do, for clients write what they like.
 
 use http::{HeaderMap, HeaderValue, header};
+use mesh_core::Address;
 use std::net::{IpAddr, SocketAddr};
 
 /// Whether a request means this listener.
-pub(super) fn check(headers: &HeaderMap, own: SocketAddr) -> Result<(), &'static str> {
+pub(super) fn check(headers: &HeaderMap, own: &Address) -> Result<(), &'static str> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !is_own_host(host, own) {
+    if let Address::Tcp(own) = own
+        && !is_own_host(host, *own)
+    {
         return Err("the host is not this listener");
     }
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
@@ -41,13 +45,13 @@ mod tests {
 
     #[test]
     fn who_may_ask() {
-        let own: SocketAddr = "127.0.0.1:15000".parse().unwrap();
+        let own: Address = "127.0.0.1:15000".parse().unwrap();
         let asked = |fields: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {
                 headers.insert(*name, value.parse().unwrap());
             }
-            check(&headers, own).is_ok()
+            check(&headers, &own).is_ok()
         };
         for host in ["127.0.0.1:15000", "localhost:15000", "[::1]:15000", "10.0.0.7:15000"] {
             assert!(asked(&[("host", host)]), "{host}");
@@ -61,5 +65,16 @@ mod tests {
         assert!(!asked(&[host, ("origin", "null")]));
         assert!(!asked(&[host, ("sec-fetch-site", "cross-site")]));
         assert!(asked(&[host, ("sec-fetch-site", "none")]));
+    }
+
+    #[test]
+    fn on_a_unix_socket_any_host_is_meant() {
+        let own = Address::Unix("/run/mesh/admin.sock".into());
+        let mut headers = HeaderMap::new();
+        assert!(check(&headers, &own).is_ok());
+        headers.insert("host", "anything".parse().unwrap());
+        assert!(check(&headers, &own).is_ok());
+        headers.insert("origin", "http://evil.example".parse().unwrap());
+        assert!(check(&headers, &own).is_err());
     }
 }

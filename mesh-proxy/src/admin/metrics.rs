@@ -45,6 +45,7 @@ impl Metrics {
         ::metrics::describe_gauge!("mesh_requests_in_flight", "Requests that have not ended");
         ::metrics::describe_counter!("mesh_rejections_total", "Requests that a layer refused");
         ::metrics::describe_counter!("mesh_shadow_rejections_total", "Requests that a layer would have refused");
+        ::metrics::describe_gauge!("mesh_downstream_connections", "Connections of clients");
         ::metrics::describe_gauge!("mesh_upstream_connections", "Connections to endpoints");
         ::metrics::describe_gauge!("mesh_build_info", "1, with the version as a label");
         ::metrics::gauge!("mesh_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

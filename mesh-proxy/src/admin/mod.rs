@@ -1,19 +1,21 @@
 //! The admin listener: whether the program is alive and ready, what it counts, the spec that runs,
-//! and how its endpoints are.
+//! and how its endpoints are; and a reload on demand.
 
 mod guard;
 mod metrics;
+mod reload;
 
 pub use self::metrics::Metrics;
 
-use crate::Engine;
+use crate::{Engine, Reloader, spec::BindSpec};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
-use tokio::net::TcpListener;
+use mesh_core::Address;
+use mesh_net::{Acceptor, Drain};
+use std::{convert::Infallible, error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
 
 type Response = http::Response<Full<Bytes>>;
 
@@ -23,8 +25,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A bound admin listener. It answers on the runtime that runs [`Admin::serve`], off the data path.
 #[derive(Debug)]
 pub struct Admin {
-    listener: TcpListener,
-    address: SocketAddr,
+    acceptor: Acceptor,
 }
 
 impl Admin {
@@ -35,32 +36,32 @@ impl Admin {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        Ok(Self { address: listener.local_addr()?, listener })
+    pub fn bind(bind: &BindSpec) -> Result<Self, Box<dyn Error>> {
+        let sockets = crate::engine::bind(bind, NonZeroUsize::MIN)?.sockets;
+        let socket = sockets.into_iter().next().ok_or("no socket")?;
+        // it never drains: it answers until the process ends
+        Ok(Self { acceptor: Acceptor::new(socket, &Drain::new().watch())? })
     }
 
     /// The address it really has.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        self.acceptor.address()
     }
 
-    /// Answers until it is dropped.
-    pub async fn serve(self, engine: Engine, metrics: Metrics) {
+    /// Answers until it is dropped. `POST /reload` needs a `reloader`.
+    pub async fn serve(mut self, engine: Engine, metrics: Metrics, reloader: Option<Reloader>) {
+        let shown = Arc::new(Shown { address: self.address().clone(), engine, metrics, reloader });
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the admin listener could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
+            let stream = match self.acceptor.accept().await {
+                Ok(Some(accepted)) => accepted.stream,
+                Ok(None) => return,
+                Err(error) => return tracing::error!(%error, "the admin listener has stopped"),
             };
-            let (engine, metrics, address) = (engine.clone(), metrics.clone(), self.address);
+            let shown = shown.clone();
             tokio::spawn(async move {
-                let service = service_fn(|request: http::Request<Incoming>| {
-                    let response = answer(&request, address, &engine, &metrics);
-                    std::future::ready(Ok::<_, Infallible>(response))
+                let service = service_fn(move |request: http::Request<Incoming>| {
+                    let shown = shown.clone();
+                    async move { Ok::<_, Infallible>(shown.answer(&request).await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -74,27 +75,45 @@ impl Admin {
     }
 }
 
-fn answer<B>(request: &http::Request<B>, own: SocketAddr, engine: &Engine, metrics: &Metrics) -> Response {
-    if let Err(reason) = guard::check(request.headers(), own) {
-        return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
-    }
-    let path = request.uri().path();
-    let known = ["/ready", "/live", "/metrics", "/config", "/clusters"];
-    if !known.contains(&path) {
-        return text(StatusCode::NOT_FOUND, format!("there are {}\n", known.join(", ")));
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match path {
-        "/live" => text(StatusCode::OK, "live\n"),
-        "/ready" if engine.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/ready" => text(StatusCode::OK, "ready\n"),
-        "/metrics" => typed(metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
-        "/clusters" => json(&engine.clusters()),
-        _ => json(&engine.spec()),
+/// What it shows and does.
+struct Shown {
+    address: Address,
+    engine: Engine,
+    metrics: Metrics,
+    reloader: Option<Reloader>,
+}
+
+impl Shown {
+    async fn answer<B>(&self, request: &http::Request<B>) -> Response {
+        if let Err(reason) = guard::check(request.headers(), &self.address) {
+            return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
+        }
+        let path = request.uri().path();
+        let known = ["/ready", "/live", "/metrics", "/config", "/clusters", "/reload"];
+        if !known.contains(&path) {
+            return text(StatusCode::NOT_FOUND, format!("there are {}\n", known.join(", ")));
+        }
+        let acts = path == "/reload";
+        let is_allowed = if acts {
+            *request.method() == Method::POST
+        } else {
+            matches!(*request.method(), Method::GET | Method::HEAD)
+        };
+        if !is_allowed {
+            let allowed = if acts { "POST" } else { "GET, HEAD" };
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+            return response;
+        }
+        match path {
+            "/live" => text(StatusCode::OK, "live\n"),
+            "/ready" if self.engine.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/ready" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => typed(self.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"),
+            "/clusters" => json(&self.engine.clusters()),
+            "/reload" => reload::answer(request.headers(), self.reloader.as_ref()).await,
+            _ => json(&self.engine.spec()),
+        }
     }
 }
 

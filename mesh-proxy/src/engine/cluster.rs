@@ -1,27 +1,26 @@
 //! A cluster: its pipeline, its balancer, and for each endpoint a pipeline and the connections.
 
+use super::{config::AllStates, connections::ProcessLimit, endpoint_stages::EndpointStages, relay::RelayCluster};
 use crate::{
-    plan::PlannedCluster,
+    plan::{PlannedCluster, Use},
     spec::{ClusterSpec, UpstreamProtocol},
 };
 use mesh_codec_http::{
-    Http, HttpError, Request, Response,
+    Http,
     upstream::{self, Upstream, UpstreamOptions},
 };
 use mesh_core::{
-    Endpoint, EndpointId, EndpointSet, Endpoints, Name, Nanos, Subscription,
-    pipeline::{CheckedPipeline, Site, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
-    time,
+    Endpoint, Endpoints, Name, Protocol, Subscription, Target,
+    pipeline::{Fate, LayerReport, Spawn, Stage, StageFuture, StageHandle, StageRef, States},
 };
 use mesh_discovery::{CheckedSource, Discovery as _};
 use mesh_lb::BalanceLayer;
+use mesh_net::Connection;
 use std::{
-    collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::sync::oneshot;
 use tower_layer::Layer as _;
@@ -35,8 +34,10 @@ pub(crate) struct Cluster {
     source: Arc<Source>,
     /// As the spec says it.
     load_balancer: serde_json::Value,
-    endpoint_stages: Option<Arc<EndpointStages>>,
+    endpoint_stages: Option<Arc<EndpointStages<Http>>>,
     _observes: Option<Subscription>,
+    usage: Use,
+    relay: Option<RelayCluster>,
 }
 
 /// Where the endpoints of a cluster come from, and what is known of them. A reload that leaves it as it is shares it.
@@ -50,14 +51,23 @@ struct Source {
 }
 
 impl Source {
-    /// Begins to look, on the control thread.
-    fn begin(checked: Option<CheckedSource>, spawn: &dyn Spawn) -> Self {
+    /// Begins to look, on the control thread. In place of another source it begins with the endpoints of that one.
+    fn begin(checked: Option<CheckedSource>, before: Option<&Source>, spawn: &dyn Spawn) -> Self {
+        let before = before.map(|before| &before.endpoints);
+        let fixed = |targets: &[Target]| match before {
+            Some(before) => Endpoints::fixed_after(targets.iter().cloned(), before),
+            None => Endpoints::fixed(targets.iter().cloned()),
+        };
         let (endpoints, search) = match &checked {
-            None => (Endpoints::fixed([]), None),
+            None => (fixed(&[]), None),
             Some(source) => match source.fixed_targets() {
-                Some(targets) => (Endpoints::fixed(targets.iter().cloned()), None),
+                Some(targets) => (fixed(targets), None),
                 None => {
-                    let (endpoints, driver) = Endpoints::new(source.discovery().updates());
+                    let updates = source.discovery().updates();
+                    let (endpoints, driver) = match before {
+                        Some(before) => Endpoints::new_after(updates, before),
+                        None => Endpoints::new(updates),
+                    };
                     let (search, ended) = oneshot::channel::<()>();
                     spawn.spawn(Box::pin(async move {
                         tokio::select! {
@@ -74,35 +84,54 @@ impl Source {
 }
 
 impl Cluster {
-    /// Makes a cluster of its spec. What the one of this name `before` had is taken over: its endpoints, if they come
-    /// from the same place, with the state of their layers. The state of its own layers comes from `previous` and is
-    /// noted in `next`.
+    /// Makes a cluster of its spec. What the one of this name `before` had is taken over: its endpoints, those at the same
+    /// addresses where they come from elsewhere now, with the state of their layers. The state of its own layers comes
+    /// from `previous` and is noted in `next`.
     pub(super) fn make(
         spec: &ClusterSpec,
         planned: &PlannedCluster,
         before: Option<&Cluster>,
-        previous: &States<Http>,
-        next: &mut States<Http>,
+        previous: &AllStates,
+        next: &mut AllStates,
         spawn: &dyn Spawn,
+        process: &Arc<ProcessLimit>,
     ) -> Self {
         let name = Name::intern(&spec.name);
-        let before = before.filter(|before| before.source.checked == planned.discovery);
-        let source = match before {
-            Some(before) => before.source.clone(),
-            None => Arc::new(Source::begin(planned.discovery.clone(), spawn)),
+        let source = match before.map(|before| &before.source) {
+            Some(source) if source.checked == planned.discovery => source.clone(),
+            before => Arc::new(Source::begin(planned.discovery.clone(), before.map(|before| &**before), spawn)),
         };
         let endpoints = &source.endpoints;
+        let relay_before = before.and_then(|before| before.relay.as_ref());
+        let relay = planned
+            .relay
+            .as_ref()
+            .map(|planned| RelayCluster::make(spec, planned, endpoints, relay_before, &previous.tcp, &mut next.tcp));
+        if let (None, Some(gone)) = (&relay, relay_before) {
+            next.tcp.add_to_report(gone.endpoint_layers(Fate::Removed));
+        }
+        let (previous, next) = (&previous.http, &mut next.http);
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
-        let options = upstream_options(spec, name);
+        let options = upstream_options(spec, name, process);
+        let inherited = before.and_then(|before| before.endpoint_stages.as_ref());
         let endpoint_stages = (!planned.endpoint_pipeline.is_empty()).then(|| {
-            let inherited = before.and_then(|before| before.endpoint_stages.as_ref()).map(|stages| stages.states());
-            Arc::new(EndpointStages::new(planned, options.clone(), inherited.unwrap_or_default()))
+            let inherited = inherited.map(|stages| stages.hand_over()).unwrap_or_default();
+            let (pipeline, site) = (planned.endpoint_pipeline.clone(), planned.endpoint_site.clone());
+            let options = options.clone();
+            let leaf = move |endpoint: &Arc<Endpoint>| Stage::new(Upstream::new(endpoint, options.clone()));
+            Arc::new(EndpointStages::new(pipeline, site, leaf, inherited))
         });
         // made where the set is driven, before a worker sees the endpoint
         let observes = endpoint_stages.clone().map(|stages| endpoints.subscribe(move |set| stages.observe(set)));
+        match (&endpoint_stages, inherited) {
+            (Some(stages), _) => next.add_to_report(stages.report()),
+            (None, Some(gone)) => next.add_to_report(gone.layers(Fate::Removed)),
+            (None, None) => {}
+        }
         let stage = {
             // one layer for all workers: the table of the endpoints is built once for each change
-            let balance = BalanceLayer::new(endpoints.clone(), spec.load_balancer);
+            let balance =
+                BalanceLayer::new(endpoints.clone(), spec.load_balancer).panic_threshold(spec.panic_threshold);
             let stages = endpoint_stages.clone();
             StageHandle::new(move || {
                 let (stages, options) = (stages.clone(), options.clone());
@@ -114,7 +143,8 @@ impl Cluster {
             })
         };
         let load_balancer = serde_json::to_value(spec.load_balancer).unwrap_or_default();
-        Self { name, stage, source, load_balancer, endpoint_stages, _observes: observes }
+        let usage = planned.usage;
+        Self { name, stage, source, load_balancer, endpoint_stages, _observes: observes, usage, relay }
     }
 
     /// Its name.
@@ -132,13 +162,43 @@ impl Cluster {
         &self.load_balancer
     }
 
+    /// Who comes to it: its layers are theirs.
+    pub(super) fn usage(&self) -> Use {
+        self.usage
+    }
+
+    /// What a report says of the layers of its endpoints where all have one fate.
+    pub(super) fn endpoint_layers(&self, fate: Fate) -> Vec<LayerReport> {
+        let mut layers = self.endpoint_stages.as_ref().map(|stages| stages.layers(fate)).unwrap_or_default();
+        layers.extend(self.relay.iter().flat_map(|relay| relay.endpoint_layers(fate)));
+        layers
+    }
+
+    /// The states of its endpoints' layers, to be dropped after all that uses them.
+    pub(super) fn endpoint_states(&self) -> Vec<AllEndpointStates> {
+        let http = self.endpoint_stages.iter().flat_map(|stages| stages.hand_over().into_values());
+        let tcp = self.relay.iter().flat_map(RelayCluster::endpoint_states);
+        http.map(|inherited| AllEndpointStates::Http(inherited.states)).chain(tcp.map(AllEndpointStates::Tcp)).collect()
+    }
+
     /// Where requests enter it.
     pub(super) fn stage(&self) -> StageRef<Http> {
         self.stage.stage()
     }
+
+    /// Where connections enter it, if there are listeners that relay to it.
+    pub(super) fn relay(&self) -> Option<StageRef<Connection>> {
+        self.relay.as_ref().map(RelayCluster::stage)
+    }
 }
 
-fn upstream_options(spec: &ClusterSpec, cluster: Name) -> UpstreamOptions {
+/// The states of an endpoint's layers, of whatever protocol; held to be dropped.
+pub(super) enum AllEndpointStates {
+    Http(#[allow(dead_code)] Arc<States<Http>>),
+    Tcp(#[allow(dead_code)] Arc<States<Connection>>),
+}
+
+fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimit>) -> UpstreamOptions {
     UpstreamOptions {
         protocol: match spec.protocol {
             None => upstream::UpstreamProtocol::AsDownstream,
@@ -151,94 +211,42 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name) -> UpstreamOptions {
         max_connections: spec.connect.max_connections.get(),
         max_pending: spec.connect.max_pending,
         cluster,
+        connector: process.connector(),
         ..UpstreamOptions::default()
     }
 }
 
-/// How long the pipeline of an endpoint is kept after the endpoint left its set.
-const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// The pipelines of a cluster's endpoints. Their state belongs to cluster and endpoint: made when the endpoint enters,
-/// kept for a while after it left, and taken over by the cluster of this name in the next configuration.
-struct EndpointStages {
-    pipeline: CheckedPipeline<Http>,
-    site: Site<Http>,
-    options: UpstreamOptions,
-    inherited: HashMap<EndpointId, Arc<States<Http>>>,
-    made: Mutex<HashMap<EndpointId, Made>>,
-}
-
-struct Made {
-    stage: StageHandle<Http>,
-    states: Arc<States<Http>>,
-    left: Option<Nanos>,
-}
-
-impl EndpointStages {
-    fn new(
-        planned: &PlannedCluster,
-        options: UpstreamOptions,
-        inherited: HashMap<EndpointId, Arc<States<Http>>>,
-    ) -> Self {
-        let (pipeline, site) = (planned.endpoint_pipeline.clone(), planned.endpoint_site.clone());
-        Self { pipeline, site, options, inherited, made: Mutex::default() }
-    }
-
-    fn observe(&self, set: &EndpointSet) {
-        let now = time::now();
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.values_mut().for_each(|made| _ = made.left.get_or_insert(now));
-        for endpoint in set.endpoints() {
-            made.entry(endpoint.id()).or_insert_with(|| self.make(endpoint)).left = None;
-        }
-        made.retain(|_, made| made.left.is_none_or(|left| now.since(left) < REMEMBERED));
-    }
-
-    fn stage(&self, endpoint: &Arc<Endpoint>) -> StageRef<Http> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.entry(endpoint.id()).or_insert_with(|| self.make(endpoint)).stage.stage()
-    }
-
-    fn make(&self, endpoint: &Arc<Endpoint>) -> Made {
-        let site = self.site.clone().with_endpoint(endpoint.clone());
-        let (nothing, mut states) = (States::new(), States::new());
-        let previous = self.inherited.get(&endpoint.id()).map_or(&nothing, |states| states);
-        let pipeline = self.pipeline.make(&site, previous, &mut states);
-        let upstream = Upstream::new(endpoint, self.options.clone());
-        let stage = StageHandle::new(move || pipeline.apply(Stage::new(upstream.clone())));
-        Made { stage, states: Arc::new(states), left: None }
-    }
-
-    fn states(&self) -> HashMap<EndpointId, Arc<States<Http>>> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter().map(|(id, made)| (*id, made.states.clone())).collect()
-    }
-}
-
-impl std::fmt::Debug for EndpointStages {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EndpointStages").field("pipeline", &self.pipeline).finish_non_exhaustive()
-    }
-}
-
 /// The service of one endpoint.
-#[derive(Clone)]
-enum EndpointCall {
+pub(super) enum EndpointCall<P: Protocol, S> {
     /// Its pipeline is empty.
-    Direct(Upstream),
-    Stage(StageRef<Http>),
+    Direct(S),
+    Stage(StageRef<P>),
 }
 
-impl Service<Request> for EndpointCall {
-    type Response = Response;
-    type Error = HttpError;
-    type Future = EndpointFuture;
+impl<P: Protocol, S: Clone> Clone for EndpointCall<P, S> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Direct(service) => Self::Direct(service.clone()),
+            Self::Stage(stage) => Self::Stage(*stage),
+        }
+    }
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+impl<P, S> Service<P::Request> for EndpointCall<P, S>
+where
+    P: Protocol,
+    S: Service<P::Request, Response = P::Response, Error = P::Error, Future: Unpin>,
+{
+    type Response = P::Response;
+    type Error = P::Error;
+    type Future = EndpointFuture<P, S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), P::Error>> {
+        // both are always ready
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> EndpointFuture {
+    fn call(&mut self, request: P::Request) -> Self::Future {
         match self {
             Self::Direct(upstream) => EndpointFuture::Direct(upstream.call(request)),
             Self::Stage(stage) => EndpointFuture::Stage(stage.call(request)),
@@ -246,13 +254,16 @@ impl Service<Request> for EndpointCall {
     }
 }
 
-enum EndpointFuture {
-    Direct(<Upstream as Service<Request>>::Future),
-    Stage(StageFuture<Http>),
+pub(super) enum EndpointFuture<P: Protocol, F> {
+    Direct(F),
+    Stage(StageFuture<P>),
 }
 
-impl Future for EndpointFuture {
-    type Output = Result<Response, HttpError>;
+impl<P: Protocol, F> Future for EndpointFuture<P, F>
+where
+    F: Future<Output = Result<P::Response, P::Error>> + Unpin,
+{
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {

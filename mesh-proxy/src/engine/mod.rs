@@ -1,38 +1,56 @@
 //! The engine: runs a plan, takes another in its place, and ends after the requests in flight.
 
+mod clock;
 mod cluster;
 mod config;
+mod connections;
+mod edit;
+mod endpoint_stages;
+mod error;
 mod listener;
+mod newest;
+mod redirect;
 mod registrations;
+mod relay;
+mod report;
+mod retire;
 mod route;
+mod split;
 mod status;
 mod worker;
 
+pub(crate) use listener::bind;
+
+pub use error::{ReloadError, StartError};
+pub use report::{Changes, ReloadReport};
 pub use status::{ClusterStatus, EndpointStatus, Reason};
 
-use crate::{plan::Plan, spec::ListenerSpec};
-use arc_swap::ArcSwap;
-use config::{Config, ListenerConfig};
-use mesh_core::{
-    Name,
-    pipeline::{Report, Spawn},
+use crate::{
+    plan::{Fingerprint, Plan},
+    spec::{DrainOrder, Spec},
 };
-use mesh_net::{BindError, Drain, ListenOptions};
+use config::Config;
+use connections::ProcessLimit;
+use listener::{Binding, Bound};
+use mesh_core::{Address, pipeline::Spawn};
+use mesh_net::{Drain, descriptor_limit, raise_descriptor_limit};
 use registrations::Registrations;
 use std::{
-    fmt, io,
-    net::SocketAddr,
+    fmt,
     num::NonZeroUsize,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
-use tokio::runtime::Handle;
-use worker::WorkerListener;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
+use worker::Workers;
 
 /// A running sidecar: its workers, its listeners, its configuration. Clones share it.
 #[derive(Clone)]
@@ -41,14 +59,23 @@ pub struct Engine {
 }
 
 struct Shared {
-    config: Mutex<Arc<Config>>,
-    listeners: Vec<OpenListener>,
+    running: Mutex<Running>,
+    /// Held during a reload: one after the other.
+    reloading: Mutex<()>,
     spawn: Arc<dyn Spawn>,
     control: Handle,
     registrations: Mutex<Registrations>,
-    drain: Drain,
     draining: AtomicBool,
-    workers: Mutex<Vec<thread::JoinHandle<()>>>,
+    workers: Arc<Workers>,
+    process: Arc<ProcessLimit>,
+}
+
+struct Running {
+    config: Arc<Config>,
+    /// In the order of the plan.
+    bindings: Vec<Binding>,
+    /// Of sockets and connections that a reload has put out of use, in the order in which they end.
+    ending: Vec<Drain>,
 }
 
 /// Runs what layers spawn.
@@ -60,72 +87,9 @@ impl Spawn for Control {
     }
 }
 
-struct OpenListener {
-    name: String,
-    spec: ListenerSpec,
-    address: SocketAddr,
-    config: Arc<ArcSwap<ListenerConfig>>,
-}
-
-/// Why an engine did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A listener's address cannot be had.
-    Bind {
-        /// The listener.
-        listener: String,
-        /// Why.
-        source: BindError,
-    },
-    /// A worker could not be started.
-    Worker(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind { listener, source } => write!(f, "listener `{listener}`: {source}"),
-            Self::Worker(error) => write!(f, "a worker could not be started: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Bind { source, .. } => Some(source),
-            Self::Worker(error) => Some(error),
-        }
-    }
-}
-
-/// Why a plan was not taken in place of the running one, which goes on as it was.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ReloadError {
-    /// Listeners cannot come, go or change their socket while the program runs; routes and pipelines can.
-    Listeners {
-        /// The listener that is not the same.
-        listener: String,
-    },
-    /// The program is ending.
-    Draining,
-}
-
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listeners { listener } => {
-                write!(f, "listener `{listener}` is new, gone or bound differently: that needs a restart")
-            }
-            Self::Draining => f.write_str("the program is ending"),
-        }
-    }
-}
-
-impl std::error::Error for ReloadError {}
-
 impl Engine {
-    /// Opens the listeners of a plan and starts the workers. All sockets are bound before the first worker starts: on
+    /// Opens the listeners of a plan and starts the workers. The soft limit of file descriptors is raised to the hard
+    /// one; no more connections are admitted than there are descriptors for. All sockets are bound before the first worker starts: on
     /// an error nothing has been served.
     ///
     /// The present tokio runtime is the control thread: what layers spawn runs there.
@@ -136,99 +100,149 @@ impl Engine {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
-        let workers = plan.spec.workers.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        let drain = Drain::new();
-        let mut sockets: Vec<Vec<WorkerListener>> = (0..workers.get()).map(|_| Vec::new()).collect();
-        let mut bound = Vec::new();
+        let count = workers_of(&plan.spec);
+        let mut sockets = Vec::new();
         for spec in &plan.spec.listeners {
-            let bind = ListenOptions::default().bind(spec.bind.value, workers);
-            bound.push(bind.map_err(|source| StartError::Bind { listener: spec.name.clone(), source })?);
+            let bound = listener::bind(&spec.bind, count);
+            sockets.push(bound.map_err(|source| StartError::Bind { listener: spec.name.clone(), source })?);
         }
         let spawn: Arc<dyn Spawn> = Arc::new(Control(Handle::current()));
-        let config = Arc::new(Config::make(plan, None, &spawn));
-        let mut listeners = Vec::new();
-        for ((spec, bound), made) in config.plan.spec.listeners.iter().zip(bound).zip(&config.listeners) {
-            let current = Arc::new(ArcSwap::new(made.clone()));
-            let name = Name::intern(&spec.name);
-            listeners.push(OpenListener {
-                name: spec.name.clone(),
-                spec: spec.clone(),
-                address: bound.local_addr(),
-                config: current.clone(),
-            });
-            for (worker, socket) in sockets.iter_mut().zip(bound) {
-                worker.push(WorkerListener { name, socket, config: current.clone() });
-            }
-        }
-        let mut threads = Vec::new();
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            threads.push(worker::spawn(index, sockets, drain.watch()).map_err(StartError::Worker)?);
-        }
+        let process = Arc::new(process_limit(&plan.spec, count));
+        let config = Arc::new(Config::make(plan, None, &spawn, &process).0);
+        let workers = Arc::new(Workers::start(count, &process).map_err(StartError::Worker)?);
+        let nodes = config::values(&config.plan.root, "listeners");
+        let bindings = config.plan.spec.listeners.iter().zip(nodes).zip(&config.listeners).zip(sockets);
+        let bindings = bindings
+            .map(|(((spec, node), made), sockets)| Binding::open(sockets, spec, node, made.clone(), &workers))
+            .collect();
         let mut registrations = Registrations::default();
         registrations.follow(&config.plan);
         Ok(Self {
             shared: Arc::new(Shared {
-                config: Mutex::new(config),
-                listeners,
+                running: Mutex::new(Running { config, bindings, ending: Vec::new() }),
+                reloading: Mutex::new(()),
                 spawn,
                 control: Handle::current(),
                 registrations: Mutex::new(registrations),
-                drain,
                 draining: AtomicBool::new(false),
-                workers: Mutex::new(threads),
+                workers,
+                process,
             }),
         })
     }
 
     /// The listeners with the addresses they really have.
-    pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.shared.listeners.iter().map(|listener| (listener.name.as_str(), listener.address))
+    pub fn listeners(&self) -> impl Iterator<Item = (String, Address)> + use<> {
+        let shown = |binding: &Binding| (binding.name.clone(), binding.address.clone());
+        let all = self.running().bindings.iter().map(shown).collect();
+        Vec::into_iter(all)
     }
 
-    /// Takes another plan in place of the running one. Connections stay, with the limits, timeouts and rules for
-    /// forwarded fields that they began with; each request takes the newest plan; layers keep their state as the report
-    /// says. Endpoints, pools and workers of the sockets stay.
+    /// Takes another plan in place of the running one. What is written as before goes on as it is; layers keep their
+    /// state as the report says; endpoints at the same addresses stay the same. Connections stay, and each of their
+    /// requests takes the newest plan.
+    ///
+    /// A listener that is new is bound first. One that is gone stops accepting, and its connections end with their
+    /// requests, within the `shutdown.timeout` of the new plan. So do, on sockets that stay, the connections of a
+    /// listener whose name or settings have changed other than `pipeline`, `routes` and `drain`: those hold for a
+    /// connection's life.
+    ///
+    /// It is work, and may be called on any thread; several calls take turns. What has been replaced is dropped on the
+    /// control thread when no request uses it any more.
     ///
     /// # Errors
     /// The plan cannot be taken; the running one goes on untouched.
-    pub fn reload(&self, plan: Plan) -> Result<Report, ReloadError> {
+    pub fn reload(&self, plan: Plan) -> Result<ReloadReport, ReloadError> {
+        // what layers do when they are made may need the runtime
+        let _control = self.shared.control.enter();
+        let _turn = self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_draining() {
             return Err(ReloadError::Draining);
         }
-        self.same_sockets(&plan)?;
-        let mut config = self.shared.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Arc::new(Config::make(plan, Some(&config), &self.shared.spawn));
-        for (spec, made) in next.plan.spec.listeners.iter().zip(&next.listeners) {
-            let open = self.shared.listeners.iter().find(|open| open.name == spec.name);
-            if let Some(open) = open {
-                open.config.store(made.clone());
+        let before = self.config();
+        self.check_what_is_fixed(&plan.spec, &before.plan.spec)?;
+        // only this thread changes the bindings, so what is found now stays true
+        let mut open: Vec<Option<usize>> = Vec::new();
+        let mut bound = Vec::new();
+        {
+            let running = self.running();
+            for spec in &plan.spec.listeners {
+                let fits = |place: &usize| running.bindings[*place].fits(spec) && !open.contains(&Some(*place));
+                open.push((0..running.bindings.len()).find(fits));
             }
         }
-        let report = next.report().clone();
-        let control = self.shared.control.enter();
+        for (spec, _) in plan.spec.listeners.iter().zip(&open).filter(|(_, open)| open.is_none()) {
+            let sockets = listener::bind(&spec.bind, self.shared.workers.count());
+            bound.push(sockets.map_err(|source| ReloadError::Bind { listener: spec.name.clone(), source })?);
+        }
+        if let Some(shortage) = self.shared.process.shortage(&plan.spec) {
+            tracing::warn!("{shortage}");
+        }
+        let (next, report) = Config::make(plan, Some(&before), &self.shared.spawn, &self.shared.process);
+        let next = Arc::new(next);
+        self.put_in_force(&next, open, bound)?;
         self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner).follow(&next.plan);
-        drop(control);
-        *config = next;
+        let goes_on = |kept: &Arc<_>| next.listeners.iter().any(|next| Arc::ptr_eq(next, kept));
+        let replaced = before.listeners.iter().enumerate().filter(|(_, kept)| !goes_on(kept)).map(|(place, _)| place);
+        self.shared.control.spawn(retire::retire(before.clone(), replaced.collect(), self.shared.workers.clone()));
         Ok(report)
     }
 
-    fn same_sockets(&self, plan: &Plan) -> Result<(), ReloadError> {
-        let refuse = |name: &str| Err(ReloadError::Listeners { listener: name.to_owned() });
-        for open in &self.shared.listeners {
-            let same = plan.spec.listeners.iter().any(|spec| spec.name == open.name && same_socket(spec, &open.spec));
-            if !same {
-                return refuse(&open.name);
-            }
+    /// From here on requests take the next configuration.
+    fn put_in_force(&self, next: &Arc<Config>, open: Vec<Option<usize>>, bound: Vec<Bound>) -> Result<(), ReloadError> {
+        let timeout = next.plan.spec.shutdown.timeout;
+        let mut running = self.running();
+        if self.is_draining() {
+            return Err(ReloadError::Draining);
         }
-        match plan.spec.listeners.iter().find(|spec| self.shared.listeners.iter().all(|open| open.name != spec.name)) {
-            Some(new) => refuse(&new.name),
-            None => Ok(()),
+        let mut before: Vec<Option<Binding>> = std::mem::take(&mut running.bindings).into_iter().map(Some).collect();
+        let mut bound = bound.into_iter();
+        let nodes = config::values(&next.plan.root, "listeners");
+        for (((spec, node), config), open) in next.plan.spec.listeners.iter().zip(nodes).zip(&next.listeners).zip(open)
+        {
+            let kept = open.and_then(|place| before.get_mut(place)?.take());
+            let binding = match kept {
+                Some(mut binding) => {
+                    if let Some(others) = binding.follow(spec, node, config.clone()) {
+                        others.start(timeout);
+                        running.ending.push(others);
+                    }
+                    Some(binding)
+                }
+                // each that is not open has been bound
+                None => {
+                    let open = |sockets| Binding::open(sockets, spec, node, config.clone(), &self.shared.workers);
+                    bound.next().map(open)
+                }
+            };
+            running.bindings.extend(binding);
         }
+        let closed = before.into_iter().flatten().flat_map(|binding| binding.close(timeout));
+        running.ending.extend(closed);
+        running.ending.retain(|drain| drain.live() > 0);
+        running.config = next.clone();
+        Ok(())
+    }
+
+    fn check_what_is_fixed(&self, next: &Spec, before: &Spec) -> Result<(), ReloadError> {
+        let bind = |spec: &Spec| spec.admin.as_ref().map(|admin| admin.bind.value.clone());
+        if workers_of(next) != self.shared.workers.count() {
+            return Err(ReloadError::Fixed { key: "workers" });
+        }
+        if bind(next) != bind(before) {
+            return Err(ReloadError::Fixed { key: "admin" });
+        }
+        Ok(())
     }
 
     /// The spec that runs, as it was written: environment variables by their names.
     pub fn spec(&self) -> serde_json::Value {
         self.config().plan.to_json()
+    }
+
+    /// Of the text that the running spec was read from.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.config().plan.fingerprint
     }
 
     /// The clusters with their endpoints as they are at this moment, by name.
@@ -241,18 +255,38 @@ impl Engine {
         self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Ends: from now on [`Engine::is_draining`]; what is registered is taken back; connections are accepted for `delay` more; then listeners close, idle
-    /// connections close, others after their requests in flight, and all after `timeout`. Ready when the workers have
-    /// ended.
+    /// Ends: from now on [`Engine::is_draining`]; what is registered is taken back; connections are accepted for
+    /// `delay` more; then listeners close, idle connections close, others after their requests in flight (HTTP/1 says
+    /// `connection: close`, HTTP/2 GOAWAY). Listeners with [`DrainOrder::Last`] follow when the connections of the others
+    /// have ended. All ends `timeout` after the `delay`. Ready when the workers have ended.
     pub async fn shutdown(&self, delay: Duration, timeout: Duration) {
-        self.shared.draining.store(true, Ordering::Release);
+        {
+            // after this no reload opens anything
+            let _running = self.running();
+            self.shared.draining.store(true, Ordering::Release);
+        }
         let registrations =
             std::mem::take(&mut *self.shared.registrations.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::join!(registrations.withdraw(), tokio::time::sleep(delay));
-        self.shared.drain.start(timeout);
-        let workers = std::mem::take(&mut *self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner));
-        let ended = tokio::task::spawn_blocking(move || workers.into_iter().for_each(|worker| drop(worker.join())));
-        let _ = ended.await;
+        let now = Instant::now();
+        // a timeout that no clock can hold is one that never comes
+        let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(86_400 * 365));
+        let mut left = 0;
+        for order in [DrainOrder::Normal, DrainOrder::Last] {
+            let drains = {
+                let mut running = self.running();
+                let mut drains = std::mem::take(&mut running.ending);
+                let due = running.bindings.iter().filter(|binding| binding.order == order);
+                let rest = deadline.saturating_duration_since(Instant::now());
+                drains.extend(due.flat_map(|binding| binding.close(rest)));
+                drains
+            };
+            left += finished(drains, deadline).await;
+        }
+        if left > 0 {
+            tracing::warn!(left, "connections were cut off at the end of the shutdown's timeout");
+        }
+        self.shared.workers.end().await;
     }
 
     /// Ends as the running spec says in `shutdown`.
@@ -261,13 +295,41 @@ impl Engine {
         self.shutdown(shutdown.delay, shutdown.timeout).await;
     }
 
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn config(&self) -> Arc<Config> {
-        self.shared.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.running().config.clone()
     }
 }
 
-fn same_socket(one: &ListenerSpec, other: &ListenerSpec) -> bool {
-    one.bind == other.bind && one.protocol == other.protocol
+/// Waits for drains that have started, in their order: who accepts makes guards of what follows it. How many
+/// connections were left at the deadline.
+async fn finished(drains: Vec<Drain>, deadline: Instant) -> usize {
+    let mut left = 0;
+    for drain in drains {
+        left += timeout_at(deadline, drain.finished()).await.unwrap_or_else(|_| drain.live());
+    }
+    left
+}
+
+/// How many connections there may be, after the limit of descriptors has been raised as far as it goes.
+fn process_limit(spec: &Spec, workers: NonZeroUsize) -> ProcessLimit {
+    let descriptors = raise_descriptor_limit().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of file descriptors cannot be raised");
+        descriptor_limit()
+    });
+    let limit = ProcessLimit::new(descriptors, workers, spec.listeners.len());
+    tracing::info!(descriptors, connections = limit.clients(), "the most connections of all listeners together");
+    if let Some(shortage) = limit.shortage(spec) {
+        tracing::warn!("{shortage}");
+    }
+    limit
+}
+
+fn workers_of(spec: &Spec) -> NonZeroUsize {
+    spec.workers.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl fmt::Debug for Engine {

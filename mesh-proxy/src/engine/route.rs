@@ -1,22 +1,66 @@
 //! What stands below a listener's pipeline: the router, and what routes lead to.
 
-use super::cluster::Cluster;
-use crate::{router::Router, spec::RespondSpec};
-use http::uri::{PathAndQuery, Uri};
-use mesh_codec_http::{Body, Http, HttpError, Request, Response, forward};
+use super::{
+    cluster::Cluster,
+    edit::{RequestEdit, set_path},
+    redirect::Redirect,
+    split::Split,
+};
+use crate::{
+    router::Router,
+    spec::{HeaderOps, RespondSpec},
+};
+use arc_swap::ArcSwap;
+use mesh_codec_http::{
+    Body, Http, HttpError, Request, Response,
+    forward::{self, Slashes},
+};
 use mesh_core::{
-    Kind, Rejection, RequestView,
-    http::{GovernedBody, host},
-    pipeline::{StageFuture, StageHandle, StageRef},
+    Kind, Name, Rejection, RequestView,
+    http::GovernedBody,
+    pipeline::{Stage, StageFuture, StageHandle, StageRef},
 };
 use std::{
     borrow::Cow,
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tower_service::Service;
+
+/// A route that runs.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: Name,
+    /// The template of its path; [`Name::NONE`] where it has none.
+    pub(super) template: Name,
+    /// Whether it may take a CONNECT: it names the methods that it takes.
+    pub(super) tunnels: bool,
+    pub(super) edit: Option<Box<RequestEdit>>,
+    /// What is changed of its responses.
+    pub(super) response: Option<Arc<HeaderOps>>,
+    pub(super) target: Target,
+}
+
+impl Route {
+    fn call(&self, mut request: Request) -> Routed {
+        if let Some(edit) = &self.edit
+            && let Err(rejection) = edit.apply(&mut request)
+        {
+            return Routed::refused(rejection);
+        }
+        let routed = match &self.target {
+            Target::Stage(handle) => Routed::stage(handle.stage(), request),
+            Target::Leaf(leaf) => leaf.call_now(request),
+        };
+        match &self.response {
+            None => routed,
+            Some(headers) => routed.edited(headers),
+        }
+    }
+}
 
 /// Where a route leads.
 #[derive(Debug)]
@@ -31,16 +75,18 @@ pub(super) enum Target {
 #[derive(Clone, Debug)]
 pub(super) enum Leaf {
     Cluster(Arc<Cluster>),
+    Split(Arc<Split>),
+    Redirect(Arc<Redirect>),
     Respond(Arc<RespondSpec>),
 }
 
 impl Leaf {
     fn call_now(&self, request: Request) -> Routed {
         match self {
-            Leaf::Cluster(cluster) => {
-                request.context().set_cluster(cluster.name());
-                Routed::stage(cluster.stage(), request)
-            }
+            Leaf::Cluster(cluster) => to_cluster(cluster, request),
+            // each attempt of a request comes to the same one
+            Leaf::Split(split) => to_cluster(split.pick(request.context().draw()), request),
+            Leaf::Redirect(redirect) => Routed::Now(Some(redirect.answer(&request).map_err(HttpError::from))),
             Leaf::Respond(respond) => {
                 // the request's body is dropped unread
                 let head_only = *request.method() == http::Method::HEAD;
@@ -64,9 +110,48 @@ impl Service<Request> for Leaf {
     }
 }
 
+fn to_cluster(cluster: &Cluster, request: Request) -> Routed {
+    request.context().set_cluster(cluster.name());
+    Routed::stage(cluster.stage(), request)
+}
+
+/// The clusters that layers may call by name, those of the newest configuration. Weak, since clusters may lead to each
+/// other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reachable(Arc<ArcSwap<HashMap<Name, Weak<Cluster>>>>);
+
+impl Reachable {
+    /// Takes the clusters of another configuration.
+    pub(super) fn fill(&self, clusters: &BTreeMap<String, Arc<Cluster>>) {
+        self.0.store(Arc::new(clusters.values().map(|cluster| (cluster.name(), Arc::downgrade(cluster))).collect()));
+    }
+
+    /// What finds one for a layer.
+    pub(super) fn finder(&self) -> impl Fn(&str) -> Option<Stage<Http>> + Send + Sync + use<> {
+        let reachable = self.clone();
+        move |name| {
+            let name = Name::intern(name);
+            let own = reachable.0.load().get(&name)?.clone();
+            Some(Stage::new(ToCluster { own, name, reachable: reachable.clone() }))
+        }
+    }
+}
+
 /// A cluster that a layer calls by its name.
 #[derive(Clone, Debug)]
-pub(super) struct ToCluster(pub(super) Weak<Cluster>);
+struct ToCluster {
+    /// The one that was there when the layer was applied.
+    own: Weak<Cluster>,
+    name: Name,
+    reachable: Reachable,
+}
+
+impl ToCluster {
+    /// Its own for as long as that is there, then the newest of its name: a layer may have outlived a reload.
+    fn find(&self) -> Option<Arc<Cluster>> {
+        self.own.upgrade().or_else(|| self.reachable.0.load().get(&self.name)?.upgrade())
+    }
+}
 
 impl Service<Request> for ToCluster {
     type Response = Response;
@@ -78,9 +163,12 @@ impl Service<Request> for ToCluster {
     }
 
     fn call(&mut self, request: Request) -> Routed {
-        match self.0.upgrade() {
-            Some(cluster) => Leaf::Cluster(cluster).call_now(request),
-            // its configuration is gone, and the request that began with it has been held up since
+        match self.find() {
+            Some(cluster) => {
+                request.context().set_cluster(cluster.name());
+                // no route leads there that would keep it
+                Routed::Held { stage: cluster.stage().call(request), _cluster: cluster }
+            }
             None => Routed::refused(Rejection::new(Kind::NoEndpoint)),
         }
     }
@@ -96,7 +184,10 @@ fn respond_to(respond: &RespondSpec, head_only: bool) -> Response {
 
 /// The service below a listener's pipeline.
 #[derive(Clone, Debug)]
-pub(super) struct RouterService(pub(super) Arc<Router<Target>>);
+pub(super) struct RouterService {
+    pub(super) router: Arc<Router<Route>>,
+    pub(super) slashes: Slashes,
+}
 
 impl Service<Request> for RouterService {
     type Response = Response;
@@ -108,41 +199,45 @@ impl Service<Request> for RouterService {
     }
 
     fn call(&mut self, mut request: Request) -> Routed {
-        if let Err(rejection) = normalise(&mut request) {
+        if let Err(rejection) = normalise(&mut request, self.slashes) {
             return Routed::refused(rejection);
         }
-        let Some(route) = self.0.route(host(&request), request.uri().path(), request.method()) else {
+        let Some(route) = self.router.route(&request) else {
             return Routed::refused(Rejection::new(Kind::NoRoute));
         };
         // a tunnel leads wherever the endpoint likes: a route that takes it says so
-        if *request.method() == http::Method::CONNECT && route.matches.methods.is_empty() {
+        if *request.method() == http::Method::CONNECT && !route.tunnels {
             return Routed::refused(Rejection::new(Kind::NoRoute));
         }
         request.context().set_route(route.name);
-        match &route.target {
-            Target::Stage(handle) => Routed::stage(handle.stage(), request),
-            Target::Leaf(leaf) => leaf.call_now(request),
+        if !route.template.is_none() {
+            request.context().set_template(route.template);
         }
+        route.call(request)
     }
 }
 
 /// The path as routes see it and the upstream gets it. Nearly always as it came.
-fn normalise(request: &mut Request) -> Result<(), Rejection> {
-    let Cow::Owned(mut path) = forward::normalise(request.uri().path())? else { return Ok(()) };
-    if let Some(query) = request.uri().query() {
-        path.push('?');
-        path.push_str(query);
+fn normalise(request: &mut Request, slashes: Slashes) -> Result<(), Rejection> {
+    match forward::normalise(request.uri().path(), slashes)? {
+        Cow::Borrowed(_) => Ok(()),
+        Cow::Owned(path) => set_path(request, path),
     }
-    let malformed = |error: http::Error| Rejection::new(Kind::Malformed).because(error);
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|error| malformed(error.into()))?);
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| malformed(error.into()))?;
-    Ok(())
 }
 
 /// The response future of everything here.
 pub(super) enum Routed {
     Stage(StageFuture<Http>),
+    /// With the cluster whose stage it is.
+    Held {
+        stage: StageFuture<Http>,
+        _cluster: Arc<Cluster>,
+    },
+    /// With what is changed of the response.
+    Edited {
+        stage: StageFuture<Http>,
+        headers: Arc<HeaderOps>,
+    },
     Now(Option<Result<Response, HttpError>>),
 }
 
@@ -150,6 +245,19 @@ impl Routed {
     fn stage(stage: StageRef<Http>, request: Request) -> Self {
         let mut stage = stage;
         Self::Stage(stage.call(request))
+    }
+
+    /// Responses are changed, refusals are not: those are ours.
+    fn edited(self, headers: &Arc<HeaderOps>) -> Self {
+        match self {
+            Self::Stage(stage) => Self::Edited { stage, headers: headers.clone() },
+            Self::Now(Some(Ok(mut response))) => {
+                headers.apply(response.headers_mut());
+                Self::Now(Some(Ok(response)))
+            }
+            // no route is in front of these
+            other => other,
+        }
     }
 
     fn refused(rejection: Rejection) -> Self {
@@ -162,7 +270,14 @@ impl Future for Routed {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Stage(stage) => Pin::new(stage).poll(cx),
+            Self::Stage(stage) | Self::Held { stage, .. } => Pin::new(stage).poll(cx),
+            Self::Edited { stage, headers } => {
+                let mut result = ready!(Pin::new(stage).poll(cx));
+                if let Ok(response) = &mut result {
+                    headers.apply(response.headers_mut());
+                }
+                Poll::Ready(result)
+            }
             Self::Now(result) => match result.take() {
                 Some(result) => Poll::Ready(result),
                 None => panic!("polled after completion"),

@@ -39,7 +39,7 @@ pub struct EndpointStatus {
     pub failures: u64,
     /// Whether it may be picked.
     pub eligible: bool,
-    /// Why not.
+    /// What speaks against it: why not, but in panic.
     pub out_because: Vec<Reason>,
 }
 
@@ -77,7 +77,7 @@ impl EndpointStatus {
             in_flight: endpoint.in_flight(),
             picks: endpoint.picks(),
             failures: endpoint.failures(),
-            eligible: out_because.is_empty(),
+            eligible: endpoint.health().is_eligible(),
             out_because,
         }
     }

@@ -33,7 +33,6 @@ clusters:
         (8, "same name"),
         (9, "cannot be a shadow"),
         (9, "used at"),
-        (12, "not built yet"),
         (13, "`id` is not possible here"),
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
@@ -76,4 +75,62 @@ fn a_harmful_order_is_warned_of() {
     .expect("well-formed YAML");
     let plan = Plan::check(&document, &Layers::stock()).expect("good");
     assert_eq!(plan.warnings().len(), 1);
+}
+
+#[test]
+fn a_relay_has_the_layers_of_its_protocol() {
+    let spec = |relay: &str, cluster: &str, routes: &str| {
+        format!(
+            "listeners:\n  relay: {{ bind: 127.0.0.1:1, protocol: tcp, cluster: app, {relay} }}\n  \
+             web: {{ bind: 127.0.0.1:2, routes: [ {routes} ] }}\n\
+             clusters:\n  app: {{ discovery: {{ static: [] }}, {cluster} }}\n"
+        )
+    };
+    let check = |text: &str| {
+        let document = crate::read::read(text, "t.yaml", &|_| None).expect("YAML");
+        match Plan::check(&document, &Layers::stock()) {
+            Ok(plan) => plan.warnings().iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>(),
+            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        }
+    };
+    let all = "pipeline: [ metrics, timeout: 1m, rate_limit: 5/s, concurrency_limit: 5, circuit_breaker: 5, retry: 2 ]";
+    assert_eq!(check(&spec(all, all, "{ respond: {} }")), [""; 0]);
+    let endpoints = "endpoint_pipeline: [ circuit_breaker: 5 ]";
+    assert_eq!(check(&spec("", endpoints, "{ respond: {} }")), [""; 0]);
+    for told in [
+        check(&spec("pipeline: [ fault_injection: {} ]", "", "{ respond: {} }")),
+        check(&spec("", "endpoint_pipeline: [ tracing ]", "{ respond: {} }")),
+    ] {
+        assert!(told.len() == 1 && told[0].contains("for protocol tcp"), "{told:?}");
+    }
+    // what requests come to has layers for requests
+    assert_eq!(check(&spec("", "", "{ cluster: app }")), [""; 0]);
+    let told = check(&spec("", "pipeline: [ tracing ]", "{ cluster: app }"));
+    assert!(told.len() == 1 && told[0].starts_with("warning: ") && told[0].contains("passes them by"), "{told:?}");
+    let told = check(&spec("", "", "{ respond: {} }").replace("cluster: app", "cluster: ap"));
+    assert!(told.len() == 1 && told[0].contains("did you mean `app`?"), "{told:?}");
+}
+
+#[test]
+fn a_route_that_is_never_reached_is_warned_of() {
+    let document = read::read(
+        r#"listeners:
+  web:
+    bind: 127.0.0.1:1
+    routes:
+      - { match: { host: a, path: { prefix: / }, methods: [ GET ] }, respond: { body: get } }
+      - { match: { host: a, path: { prefix: / } }, respond: { body: a } }
+      - { match: { host: a }, respond: { body: star } }
+      - { match: { host: a, path: { exact: /x } }, respond: { body: x } }
+      - { match: { host: b, path: { exact: /x } }, respond: { body: x } }
+      - { respond: { body: all } }
+      - { match: { host: b }, respond: { body: b } }
+"#,
+        "t.yaml",
+        &|_| None,
+    )
+    .expect("well-formed YAML");
+    let plan = Plan::check(&document, &Layers::stock()).expect("good");
+    let lines: Vec<u32> = plan.warnings().iter().map(|warning| warning.position.line).collect();
+    assert_eq!(lines, [8, 11], "{:#?}", plan.warnings());
 }

@@ -5,9 +5,9 @@ use super::{
 use mesh_core::{
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position},
-    units,
+    units::{self, Ratio},
 };
-use mesh_lb::Policy;
+use mesh_lb::{PANIC_THRESHOLD, Policy};
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroU32, time::Duration};
 
@@ -22,6 +22,8 @@ pub struct ClusterSpec {
     pub discovery: Node,
     /// How one of them is chosen.
     pub load_balancer: Policy,
+    /// The part of them that must be healthy for health to count. Default 50%.
+    pub panic_threshold: Ratio,
     /// What they speak. Default: as the request came.
     pub protocol: Option<UpstreamProtocol>,
     /// How connections to them are made and kept.
@@ -82,6 +84,7 @@ impl Default for ConnectSpec {
 struct Settings {
     discovery: Node,
     load_balancer: Option<Node>,
+    panic_threshold: Option<Node>,
     protocol: Option<Node>,
     connect: Option<Node>,
     pipeline: Option<Node>,
@@ -105,6 +108,8 @@ impl ClusterSpec {
         };
         let load_balancer =
             settings.load_balancer.as_ref().and_then(|node| faults.read(node, &format!("{path}.load_balancer")));
+        let panic_threshold =
+            settings.panic_threshold.as_ref().and_then(|node| faults.read(node, &format!("{path}.panic_threshold")));
         let protocol = settings.protocol.as_ref().and_then(|node| faults.read(node, &format!("{path}.protocol")));
         let connect = settings.connect.as_ref().and_then(|node| faults.read(node, &format!("{path}.connect")));
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
@@ -115,6 +120,7 @@ impl ClusterSpec {
             position: key.position,
             discovery: settings.discovery,
             load_balancer: load_balancer.unwrap_or_default(),
+            panic_threshold: panic_threshold.unwrap_or(PANIC_THRESHOLD),
             protocol,
             connect: connect.unwrap_or_default(),
             pipeline,

@@ -1,10 +1,9 @@
-use super::{Faults, LimitsSpec, RouteSpec, TimeoutsSpec};
+use super::{BindSpec, ConnectionLayer, Faults, LimitsSpec, RelaySpec, RouteSpec, TimeoutsSpec};
 use mesh_core::{
     pipeline::Place,
-    spec::{Invalid, Key, LayerSpec, Node, Position, Spanned, Value},
+    spec::{Key, LayerSpec, Node, Position, Spanned},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::net::SocketAddr;
+use serde::{Deserialize, Serialize};
 
 /// `listeners.NAME`
 #[derive(Clone, Debug)]
@@ -13,11 +12,13 @@ pub struct ListenerSpec {
     pub name: String,
     /// Where the name is written.
     pub position: Position,
-    /// Where it listens. Port 0: any free one, which is logged.
-    pub bind: Spanned<SocketAddr>,
+    /// Where it listens.
+    pub bind: Spanned<BindSpec>,
     /// What it speaks. Default `http`.
     pub protocol: ListenerProtocol,
-    /// What becomes of `x-forwarded-*`. Default `append`.
+    /// What a connection passes before anything is read of it.
+    pub connection: Vec<ConnectionLayer>,
+    /// What becomes of `x-forwarded-*`. Default `append`, on Unix sockets `off`.
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
@@ -25,9 +26,15 @@ pub struct ListenerSpec {
     pub trusted_hops: usize,
     /// How much a client may ask for.
     pub limits: LimitsSpec,
-    /// How long a client may take.
+    /// How long a client may take; a relay has its own.
     pub timeouts: TimeoutsSpec,
-    /// The layers before the router.
+    /// What becomes of slashes that follow each other in a path. Default `off`.
+    pub merge_slashes: MergeSlashes,
+    /// When it ends among the others. Default `normal`.
+    pub drain: DrainOrder,
+    /// Where it relays to, where its protocol is `tcp`.
+    pub relay: Option<RelaySpec>,
+    /// The layers before the router, or before the cluster it relays to.
     pub pipeline: Vec<LayerSpec>,
     /// The routes; the first that matches wins.
     pub routes: Vec<RouteSpec>,
@@ -46,6 +53,8 @@ pub enum ListenerProtocol {
     Http2,
     /// HTTP/2 whose own answers are always gRPC.
     Grpc,
+    /// Bytes, relayed to a cluster.
+    Tcp,
 }
 
 /// `forwarded`
@@ -74,18 +83,47 @@ pub enum RequestId {
     Off,
 }
 
+/// `drain`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainOrder {
+    /// At once.
+    #[default]
+    Normal,
+    /// When the connections of all listeners that are `normal` have ended, such as those by which an application
+    /// reaches others: it may need them to answer what has come in.
+    Last,
+}
+
+/// `merge_slashes`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeSlashes {
+    /// They stay.
+    #[default]
+    Off,
+    /// They become one before routes are matched, and the upstream gets the path so.
+    On,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     bind: Node,
     protocol: Option<Node>,
+    connection: Option<Node>,
     forwarded: Option<Node>,
     request_id: Option<Node>,
     trusted_hops: Option<Node>,
     limits: Option<Node>,
     timeouts: Option<Node>,
+    merge_slashes: Option<Node>,
+    drain: Option<Node>,
     pipeline: Option<Node>,
     routes: Option<Node>,
+    /// Read with a relay.
+    #[serde(rename = "cluster")]
+    _cluster: Option<Node>,
 }
 
 impl ListenerSpec {
@@ -105,17 +143,40 @@ impl ListenerSpec {
                 return None;
             }
         };
-        let bind = read_bind(&settings.bind).map_err(|invalid| invalid.at(&settings.bind));
-        let bind = faults.take(bind, &format!("{path}.bind"));
-        let part = |name: &str| format!("{path}.{name}");
-        let protocol = read_or_default(settings.protocol.as_ref(), &part("protocol"), faults);
-        let forwarded = read_or_default(settings.forwarded.as_ref(), &part("forwarded"), faults);
-        let request_id = read_or_default(settings.request_id.as_ref(), &part("request_id"), faults);
-        let trusted_hops = read_or_default(settings.trusted_hops.as_ref(), &part("trusted_hops"), faults);
-        let limits = read_or_default(settings.limits.as_ref(), &part("limits"), faults);
-        let timeouts = read_or_default(settings.timeouts.as_ref(), &part("timeouts"), faults);
+        let bind = faults.take(BindSpec::read(&settings.bind), &format!("{path}.bind"));
+        let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
+        let (protocol, forwarded, request_id, drain, merge_slashes, trusted_hops, limits, timeouts) = (
+            of(settings.protocol, "protocol"),
+            of(settings.forwarded, "forwarded"),
+            of(settings.request_id, "request_id"),
+            of(settings.drain, "drain"),
+            of(settings.merge_slashes, "merge_slashes"),
+            of(settings.trusted_hops, "trusted_hops"),
+            of(settings.limits, "limits"),
+            of(settings.timeouts, "timeouts"),
+        );
+        let protocol = read_or_default(&protocol, faults);
+        // the peer of a Unix socket has no address to append
+        let is_unix = bind.as_ref().is_some_and(|bind| bind.is_unix());
+        let forwarded = match forwarded {
+            (None, _) if is_unix => Forwarded::Off,
+            forwarded => read_or_default(&forwarded, faults),
+        };
+        let request_id = read_or_default(&request_id, faults);
+        let merge_slashes = read_or_default(&merge_slashes, faults);
+        let drain = read_or_default(&drain, faults);
+        let trusted_hops = read_or_default(&trusted_hops, faults);
+        let limits = read_or_default(&limits, faults);
+        let connection =
+            ConnectionLayer::read_list(settings.connection.as_ref(), &format!("{path}.connection"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
+        let relays = protocol == ListenerProtocol::Tcp;
+        let timeouts = if relays { TimeoutsSpec::default() } else { read_or_default(&timeouts, faults) };
+        let relay = relays.then(|| RelaySpec::read(node, &path, faults)).flatten();
+        if !relays {
+            RelaySpec::refuse(node, &path, faults);
+        }
         let Some(bind) = bind else {
             faults.orphan(Place::Listener, pipeline, format!("{path}.pipeline"));
             routes.into_iter().for_each(|route| route.orphan(faults));
@@ -126,34 +187,24 @@ impl ListenerSpec {
             position: key.position,
             bind,
             protocol,
+            connection,
             forwarded,
             request_id,
             trusted_hops,
             limits,
             timeouts,
+            merge_slashes,
+            drain,
+            relay,
             pipeline,
             routes,
         })
     }
 }
 
-fn read_or_default<T: Default + DeserializeOwned>(node: Option<&Node>, path: &str, faults: &mut Faults) -> T {
-    node.and_then(|node| faults.read(node, path)).unwrap_or_default()
-}
-
-fn read_bind(node: &Node) -> Result<Spanned<SocketAddr>, Invalid> {
-    if let Value::String(text) = &node.value {
-        if text.starts_with("unix:") {
-            return Err(Invalid::new("listeners on Unix sockets are not built yet; expected `IP:PORT`"));
-        }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            return Err(Invalid::new(format!("expected `IP:PORT`, found {}", node.describe()))
-                .with_suggestion(format!("did you mean `127.0.0.1:{port}`?")));
-        }
-        if let Some(port) = text.strip_prefix(':') {
-            return Err(Invalid::new(format!("expected `IP:PORT`, found {}", node.describe()))
-                .with_suggestion(format!("did you mean `0.0.0.0:{port}`?")));
-        }
+fn read_or_default<T: Default + serde::de::DeserializeOwned>(part: &(Option<Node>, String), faults: &mut Faults) -> T {
+    match part {
+        (Some(node), path) => faults.read(node, path).unwrap_or_default(),
+        (None, _) => T::default(),
     }
-    node.deserialize()
 }

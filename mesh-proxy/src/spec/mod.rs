@@ -1,17 +1,31 @@
 //! The spec: what a configuration file says, as types. Each listener, route, cluster and layer is read from its own
 //! subtree, so that every fault in every one of them is reported in one go.
 
+mod action;
+mod bind;
 mod cluster;
+mod connection;
 mod limits;
 mod listener;
+mod matches;
+mod pairs;
 mod registration;
+mod relay;
 mod route;
 
+pub use action::{
+    ActionSpec, HeaderOps, HeadersSpec, LocationPart, LocationPath, RedirectScheme, RedirectSpec, RespondSpec,
+    RewriteSpec, SplitSpec,
+};
+pub use bind::BindSpec;
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
+pub use connection::ConnectionLayer;
 pub use limits::{LimitsSpec, TimeoutsSpec};
-pub use listener::{Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, MergeSlashes, RequestId};
+pub use matches::{AbsolutePath, HostPattern, MatchSpec, PathPattern, Pattern, PatternError, StringMatcher};
 pub use registration::RegistrationSpec;
-pub use route::{ActionSpec, HostPattern, MatchSpec, PathPattern, RespondSpec, RouteSpec};
+pub use relay::{RelaySpec, RelayTimeouts};
+pub use route::RouteSpec;
 
 use mesh_core::{
     pipeline::Place,
@@ -19,7 +33,7 @@ use mesh_core::{
     units,
 };
 use serde::Deserialize;
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 /// A whole spec. Its parts are good each by itself; [`Plan`](crate::Plan) checks what they say of each other.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +53,16 @@ pub struct Spec {
 }
 
 /// `admin`
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct AdminSpec {
-    /// Where it listens. Port 0: any free one, which is logged.
-    pub bind: Spanned<SocketAddr>,
+    /// Where it listens.
+    pub bind: Spanned<BindSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    bind: Node,
 }
 
 /// `shutdown`
@@ -145,7 +164,9 @@ impl Spec {
             if root.is_null() { Root::default() } else { faults.read(root, "").unwrap_or_else(|| partly(root)) };
         let mut spec = Spec::default();
         if let Some(node) = &parts.admin {
-            spec.admin = faults.read(node, "admin");
+            let admin: Option<Admin> = faults.read(node, "admin");
+            let bind = admin.and_then(|admin| faults.take(BindSpec::read(&admin.bind), "admin.bind"));
+            spec.admin = bind.map(|bind| AdminSpec { bind });
         }
         if let Some(node) = &parts.workers {
             spec.workers = faults.read(node, "workers");

@@ -1,12 +1,11 @@
-use super::Faults;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use super::{ActionSpec, Faults, HeadersSpec, MatchSpec, PathPattern, RedirectSpec, RewriteSpec};
 use mesh_core::{
+    http::PathTemplate,
     pipeline::Place,
-    spec::{Invalid, LayerSpec, Node, Position, Spanned, Value},
+    spec::{Invalid, LayerSpec, Node, Position, Value, nearest},
 };
-use serde::{Deserialize, Deserializer, de};
-use std::collections::BTreeMap;
+use serde::Deserialize;
+use std::fmt::Write as _;
 
 /// One of a listener's `routes`
 #[derive(Clone, Debug)]
@@ -21,74 +20,26 @@ pub struct RouteSpec {
     pub matches: MatchSpec,
     /// What it does with them.
     pub action: ActionSpec,
+    /// What it changes of a request's path and host before the request goes on.
+    pub rewrite: RewriteSpec,
+    /// What it changes of header fields.
+    pub headers: HeadersSpec,
     /// The layers of this route.
     pub pipeline: Vec<LayerSpec>,
 }
 
-/// What a route does.
-#[derive(Clone, Debug)]
-pub enum ActionSpec {
-    /// Sends the request to this cluster.
-    Cluster(Spanned<String>),
-    /// Answers itself.
-    Respond(RespondSpec),
-}
-
-/// `match`: all conditions must hold
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct MatchSpec {
-    /// The host, without its port.
-    pub host: Option<HostPattern>,
-    /// The path, without the query.
-    pub path: Option<PathPattern>,
-    /// One of these methods; empty means any.
-    #[serde(deserialize_with = "methods")]
-    pub methods: Vec<Method>,
-}
-
-/// `match.host`, in lower case
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// This host.
-    Exact(String),
-    /// `*.DOMAIN`: any host below this domain, not the domain itself. Kept with its leading dot.
-    Below(String),
-}
-
-/// `match.path`
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PathPattern {
-    /// This path.
-    Exact(AbsolutePath),
-    /// This path and all below it: whole segments only.
-    Prefix(AbsolutePath),
-}
-
-/// A path that begins with a slash.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AbsolutePath(pub String);
-
-/// `respond`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RespondSpec {
-    /// The status. Default 200.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body. Default empty.
-    pub body: Bytes,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Settings {
     name: Option<Node>,
     #[serde(rename = "match")]
     matches: Option<Node>,
     cluster: Option<Node>,
+    split: Option<Node>,
+    redirect: Option<Node>,
     respond: Option<Node>,
+    rewrite: Option<Node>,
+    headers: Option<Node>,
     pipeline: Option<Node>,
 }
 
@@ -121,142 +72,185 @@ impl RouteSpec {
             }
         };
         let name: Option<String> = settings.name.as_ref().and_then(|node| faults.read(node, &format!("{path}.name")));
-        let matches = match &settings.matches {
-            Some(node) if !node.is_null() => faults.read(node, &format!("{path}.match")),
-            _ => Some(MatchSpec::default()),
-        };
+        let matches: Option<MatchSpec> = read_or_default(settings.matches.as_ref(), &format!("{path}.match"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
-        let action = match (&settings.cluster, &settings.respond) {
-            (Some(cluster), None) => faults.read(cluster, &format!("{path}.cluster")).map(ActionSpec::Cluster),
-            (None, Some(respond)) => faults.read(respond, &format!("{path}.respond")).map(ActionSpec::Respond),
-            (None, None) => {
-                faults.found.push(Invalid::new("a route needs `cluster` or `respond`").at(node).in_path(path));
-                None
-            }
-            (Some(_), Some(respond)) => {
-                let invalid = Invalid::new("a route has either `cluster` or `respond`, not both");
-                faults.found.push(invalid.at(respond).in_path(path));
-                None
+        let action = settings.action(node, path, faults);
+        let rewrite = read_or_default(settings.rewrite.as_ref(), &format!("{path}.rewrite"), faults);
+        let headers = read_or_default(settings.headers.as_ref(), &format!("{path}.headers"), faults);
+        let (matches, action, rewrite, headers) = match (matches, action, rewrite, headers) {
+            (Some(matches), Some(action), Some(rewrite), Some(headers)) => (matches, action, rewrite, headers),
+            (_, action, ..) => {
+                // what it names is told about all the same
+                if let Some(action) = &action {
+                    let place = format!("{path}.{}", action.key());
+                    faults.references.extend(action.clusters().map(|cluster| (cluster.clone(), place.clone())));
+                }
+                faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
+                return None;
             }
         };
-        let (Some(matches), Some(action)) = (matches, action.clone()) else {
-            if let Some(ActionSpec::Cluster(cluster)) = action {
-                faults.references.push((cluster, format!("{path}.cluster")));
-            }
-            faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
-            return None;
-        };
-        Some(Self {
-            name: name.unwrap_or_else(|| stable_name(&matches, &action)),
-            position: node.position,
-            path: path.into(),
-            matches,
-            action,
-            pipeline,
+        let name = name.unwrap_or_else(|| settings.stable_name());
+        let route =
+            Self { name, position: node.position, path: path.into(), matches, action, rewrite, headers, pipeline };
+        if let Err(invalid) = route.check(node) {
+            faults.found.push(invalid.in_path(path));
+        }
+        Some(route)
+    }
+
+    /// What its parts ask of each other.
+    fn check(&self, node: &Node) -> Result<(), Invalid> {
+        let goes_on = matches!(self.action, ActionSpec::Cluster(_) | ActionSpec::Split(_));
+        let refuse = |path: &str, why: &str| Err(Invalid::new(why).in_path(path).at(node));
+        if !goes_on && self.rewrite != RewriteSpec::default() {
+            return refuse("rewrite", "nothing goes on that could be rewritten: the route answers itself");
+        }
+        if !goes_on && !self.headers.request.is_empty() {
+            return refuse("headers.request", "no request goes on: the route answers itself");
+        }
+        let replaces = matches!(self.matches.path, Some(PathPattern::Prefix(_) | PathPattern::Exact(_)));
+        if self.rewrite.prefix.is_some() && !replaces {
+            let invalid = Invalid::new("it stands in place of what `match.path` has matched: `prefix` or `exact`")
+                .with_suggestion("add `match: { path: { prefix: / } }` to put it before every path");
+            return Err(invalid.in_path("rewrite.prefix").at(node));
+        }
+        if let ActionSpec::Redirect(redirect) = &self.action {
+            return self.check_redirect(redirect).map_err(|invalid| invalid.in_path("redirect").at(node));
+        }
+        Ok(())
+    }
+
+    fn check_redirect(&self, redirect: &RedirectSpec) -> Result<(), Invalid> {
+        if redirect.scheme.is_none() && redirect.host.is_none() && redirect.path.is_none() {
+            return Err(Invalid::new("a redirect leads to another `path`, `host` or `scheme`"));
+        }
+        let known: Vec<&str> = self.template().into_iter().flat_map(PathTemplate::variables).collect();
+        let mut variables = redirect.path.iter().flat_map(super::LocationPath::variables);
+        let Some(name) = variables.find(|name| !known.contains(name)) else { return Ok(()) };
+        let invalid = Invalid::new(format!("`{{{name}}}` is no variable of `match.path.template`")).in_path("path");
+        Err(match nearest(name, known.iter().copied()) {
+            Some(known) => invalid.with_suggestion(format!("did you mean `{{{known}}}`?")),
+            None => invalid,
         })
     }
-}
 
-impl RouteSpec {
+    /// The template of its path, if it has one.
+    pub fn template(&self) -> Option<&PathTemplate> {
+        match &self.matches.path {
+            Some(PathPattern::Template(template)) => Some(template),
+            _ => None,
+        }
+    }
+
     /// The listener of this route is faulty: its layers are told about all the same.
     pub(super) fn orphan(self, faults: &mut Faults) {
         faults.orphan(Place::Route, self.pipeline, format!("{}.pipeline", self.path));
     }
 }
 
-/// A name that is the same as long as the route matches and does the same: state is kept under it.
-fn stable_name(matches: &MatchSpec, action: &ActionSpec) -> String {
-    let action = match action {
-        ActionSpec::Cluster(cluster) => format!("cluster {}", cluster.value),
-        ActionSpec::Respond(respond) => format!("respond {} {:?} {:?}", respond.status, respond.headers, respond.body),
-    };
-    // FNV-1a: std's hashers may change between versions, a name may not
-    let text = format!("{matches:?} {action}");
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("route-{hash:016x}")
-}
+impl Settings {
+    fn action(&self, node: &Node, path: &str, faults: &mut Faults) -> Option<ActionSpec> {
+        let actions = [
+            ("cluster", &self.cluster),
+            ("split", &self.split),
+            ("redirect", &self.redirect),
+            ("respond", &self.respond),
+        ];
+        let mut given = actions.into_iter().filter_map(|(name, node)| Some((name, node.as_ref()?)));
+        let Some((name, action)) = given.next() else {
+            let invalid = Invalid::new("a route needs `cluster`, `split`, `redirect` or `respond`");
+            faults.found.push(invalid.at(node).in_path(path));
+            return None;
+        };
+        if let Some((other, node)) = given.next() {
+            let invalid = Invalid::new(format!("a route has one action, `{name}` or `{other}`, not both"));
+            faults.found.push(invalid.at(node).in_path(format!("{path}.{other}")));
+            return None;
+        }
+        let path = format!("{path}.{name}");
+        match name {
+            "cluster" => faults.read(action, &path).map(ActionSpec::Cluster),
+            "split" => faults.read(action, &path).map(ActionSpec::Split),
+            "redirect" => faults.read(action, &path).map(ActionSpec::Redirect),
+            _ => faults.read(action, &path).map(ActionSpec::Respond),
+        }
+    }
 
-fn methods<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Method>, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    let method = |name: &String| match name.parse::<Method>() {
-        Ok(method) if name.bytes().any(|byte| byte.is_ascii_lowercase()) => Err(de::Error::custom(format!(
-            "methods are in upper case; did you mean `{}`?",
-            method.as_str().to_uppercase()
-        ))),
-        Ok(method) => Ok(method),
-        Err(_) => Err(de::Error::custom(format!("`{name}` is not an HTTP method"))),
-    };
-    names.iter().map(method).collect()
-}
-
-impl<'de> Deserialize<'de> for HostPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?.to_ascii_lowercase();
-        let refuse = |why: &str| Err(de::Error::custom(format!("`{text}` is not a host: {why}")));
-        let plain = text.strip_prefix("*.").unwrap_or(&text);
-        if plain.is_empty() {
-            return refuse("expected a name, or `*.` and a domain");
+    /// A name that is the same as long as the route matches and does the same, in this version and the next: of what
+    /// is written, not of what we make of it. State is kept under it.
+    fn stable_name(&self) -> String {
+        let parts = [
+            ("match", &self.matches),
+            ("cluster", &self.cluster),
+            ("split", &self.split),
+            ("redirect", &self.redirect),
+            ("respond", &self.respond),
+            ("rewrite", &self.rewrite),
+            ("headers", &self.headers),
+        ];
+        let mut text = String::new();
+        for (name, node) in parts {
+            if let Some(node) = node.as_ref().filter(|node| !is_nothing(node)) {
+                write_text(name, &mut text);
+                write_canonical(node, &mut text);
+            }
         }
-        if plain.contains('*') {
-            return refuse("a `*` stands for whole labels at the start: `*.example.com`");
-        }
-        if plain.contains(['/', ' ', '@', '?', '#']) {
-            return refuse("a host has neither scheme nor path");
-        }
-        let port = plain.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
-        if port.is_some() {
-            return refuse("the port is not matched, leave it out");
-        }
-        Ok(if plain.len() < text.len() { Self::Below(format!(".{plain}")) } else { Self::Exact(text) })
+        // FNV-1a: std's hashers may change between versions, a name may not
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("route-{hash:016x}")
     }
 }
 
-impl<'de> Deserialize<'de> for AbsolutePath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if !text.starts_with('/') {
-            return Err(de::Error::custom(format!("a path begins with a slash; did you mean `/{text}`?")));
+fn is_nothing(node: &Node) -> bool {
+    node.is_null() || matches!(&node.value, Value::Mapping(entries) if entries.is_empty())
+}
+
+/// The same text for the same settings, in whatever order and style they are written. What comes from the environment
+/// is its name: a name in metrics is no place for a secret's hash.
+fn write_canonical(node: &Node, text: &mut String) {
+    match (&node.source, &node.value) {
+        (Some(source), _) => write_text(source, text),
+        (None, Value::Null) => text.push_str("null"),
+        (None, Value::Bool(value)) => _ = write!(text, "{value}"),
+        (None, Value::Integer(value)) => _ = write!(text, "{value}"),
+        (None, Value::Float(value)) => _ = write!(text, "{value:?}"),
+        (None, Value::String(value)) => write_text(value, text),
+        (None, Value::Sequence(items)) => {
+            text.push('[');
+            for item in items {
+                write_canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
         }
-        if text.contains(['?', '#']) {
-            return Err(de::Error::custom(format!("`{text}` is not a path: the query is not part of it")));
+        (None, Value::Mapping(entries)) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+            text.push('{');
+            for (key, node) in entries {
+                write_text(&key.name, text);
+                write_canonical(node, text);
+                text.push(',');
+            }
+            text.push('}');
         }
-        Ok(Self(text))
     }
 }
 
-impl<'de> Deserialize<'de> for RespondSpec {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Settings {
-            #[serde(default = "ok")]
-            status: u16,
-            #[serde(default)]
-            headers: BTreeMap<String, String>,
-            #[serde(default)]
-            body: String,
-        }
-        fn ok() -> u16 {
-            200
-        }
-        let settings = Settings::deserialize(deserializer)?;
-        if !(200..=599).contains(&settings.status) {
-            return Err(de::Error::custom(format!("status {} is not within 200 to 599", settings.status)));
-        }
-        let mut headers = HeaderMap::with_capacity(settings.headers.len());
-        for (name, value) in settings.headers {
-            let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(&value));
-            let (Ok(name), Ok(value)) = parsed else {
-                return Err(de::Error::custom(format!("`{name}: {value}` is not an HTTP header")));
-            };
-            headers.insert(name, value);
-        }
-        Ok(Self {
-            status: StatusCode::from_u16(settings.status).map_err(de::Error::custom)?,
-            headers,
-            body: settings.body.into(),
-        })
+/// With its length, so that no text can look like two.
+fn write_text(value: &str, text: &mut String) {
+    let _ = write!(text, "{}:{value}", value.len());
+}
+
+fn read_or_default<T: Default + serde::de::DeserializeOwned>(
+    node: Option<&Node>,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<T> {
+    match node {
+        Some(node) if !node.is_null() => faults.read(node, path),
+        _ => Some(T::default()),
     }
 }

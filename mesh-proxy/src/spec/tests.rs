@@ -42,7 +42,7 @@ workers: 0
 shutdown: { delay: 5 }
 listeners:
   web:
-    bind: "unix:/run/a.sock"
+    bind: "unix:run/a.sock"
     protocol: htpp
     routes:
       - match: { path: { prefix: v1 } }
@@ -125,8 +125,9 @@ fn hosts() {
     let host = |text: &str| Node::from(serde_json::json!(text)).deserialize::<HostPattern>().ok();
     assert_eq!(host("A.b"), Some(HostPattern::Exact("a.b".into())));
     assert_eq!(host("*.A.b"), Some(HostPattern::Below(".a.b".into())));
+    assert_eq!(host("a.b."), Some(HostPattern::Exact("a.b".into())));
     assert_eq!(host("[::1]"), Some(HostPattern::Exact("[::1]".into())));
-    for bad in ["", "*", "*.", "a.*", "*a.b", "a:80", "[::1]:80", "http://a", "a/b"] {
+    for bad in ["", "*", "*.", "a.*", "*a.b", "a:80", "[::1]:80", "http://a", "a/b", &"a.".repeat(130)] {
         assert_eq!(host(bad), None, "{bad}");
     }
 }
@@ -143,4 +144,202 @@ fn a_route_keeps_its_name_while_it_is_the_same() {
     assert_eq!(one, name("{ cluster: x, match: { path: { prefix: /a } }, pipeline: [ metrics ] }"));
     assert_ne!(one, name("{ match: { path: { prefix: /b } }, cluster: x }"));
     assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: y }"));
+    assert_ne!(one, name("{ match: { path: { prefix: /a } }, cluster: x, rewrite: { prefix: / } }"));
+    // as written down here: metrics and state go by it from one version to the next
+    assert_eq!(name("{ cluster: x }"), name("{ cluster: x, match: {}, headers: {} }"));
+    assert_eq!(
+        name("{ match: { path: { prefix: /a }, methods: [ GET ] }, split: { x: 1, y: 2 } }"),
+        "route-b7e0667cdf5f8bed"
+    );
+}
+
+#[test]
+fn matchers() {
+    let read = |json: serde_json::Value| Node::from(json).deserialize::<StringMatcher>();
+    assert_eq!(read("a".into()), Ok(StringMatcher::Exact("a".into())));
+    assert_eq!(read(serde_json::json!({ "present": false })), Ok(StringMatcher::Present(false)));
+    let refused = |json: serde_json::Value| read(json).expect_err("refused").to_string();
+    assert!(refused(1.into()).contains("text in quotes"), "{}", refused(1.into()));
+    assert!(refused(serde_json::json!({ "exat": "a" })).contains("did you mean `exact`?"));
+    let two = refused(serde_json::json!({ "exact": "a", "prefix": "b" }));
+    assert!(two.contains("prefix"), "{two}");
+    let broken = refused(serde_json::json!({ "regex": "(a" }));
+    assert!(broken.contains("unclosed group, at character 1"), "{broken}");
+    let sneaky = refused(serde_json::json!({ "regex": "a)|(b" }));
+    assert!(sneaky.contains("unopened group, at character 2"), "{sneaky}");
+    let large = refused(serde_json::json!({ "regex": "(\\w{100}){100}" }));
+    assert!(large.contains("more than 1048576 bytes"), "{large}");
+    let pattern: Pattern = "a|bc".parse().expect("good");
+    assert!(pattern.matches(b"bc") && !pattern.matches(b"abc") && !pattern.matches(b"bc\n"));
+}
+
+#[test]
+fn every_fault_of_a_route_is_at_its_place() {
+    let (_, faults) = read_spec(
+        r#"listeners:
+  web:
+    bind: 127.0.0.1:1
+    merge_slashes: maybe
+    routes:
+      - match:
+          path: { template: "/users/{id" }
+        cluster: a
+      - match:
+          path:
+            regex: "(a"
+        cluster: a
+      - match:
+          headers:
+            x-a: { regex: "[" }
+        cluster: a
+      - match: { headers: { host: a } }
+        cluster: a
+      - match: { path: { exact: /a/../b } }
+        cluster: a
+      - match: { path: { template: "/users/{id}" } }
+        redirect:
+          path: /people/{di}
+      - redirect: { status: 200, path: / }
+      - redirect: {}
+      - redirect: { path: "/a b" }
+      - redirect: { path: / }
+        rewrite: { host: b }
+      - respond: {}
+        headers: { request: { set: { a: b } } }
+      - cluster: a
+        rewrite:
+          prefix: /x
+      - cluster: a
+        rewrite: { host: "http://b" }
+      - cluster: a
+        headers: { response: { remove: [ Content-Length ] } }
+      - cluster: a
+        headers:
+          request:
+            set: { x-a: b, X-A: c }
+      - split: { a: 0 }
+      - split: { a: 1, b: -1 }
+      - { split: { a: 1 }, redirect: { path: / } }
+clusters:
+  a: { discovery: { static: [ "127.0.0.1:1" ] } }
+"#,
+    );
+    let expected = [
+        (4, "expected"),
+        (7, "whole segment"),
+        (11, "unclosed group"),
+        (15, "unclosed character class"),
+        (17, "did you mean `match.host`?"),
+        (19, "did you mean `/b`?"),
+        (23, "did you mean `{id}`?"),
+        (24, "redirects nobody"),
+        (25, "another `path`, `host` or `scheme`"),
+        (26, "must be escaped"),
+        (28, "answers itself"),
+        (30, "answers itself"),
+        (33, "prefix: /"),
+        (35, "neither scheme nor path"),
+        (37, "content-length"),
+        (41, "given twice"),
+        (42, "not 0"),
+        (43, "whole number"),
+        (44, "not both"),
+    ];
+    for (line, part) in expected {
+        let found = faults.iter().any(|fault| fault.starts_with(&format!("{line}:")) && fault.contains(part));
+        assert!(found, "{line} {part}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+}
+
+#[test]
+fn binds() {
+    let bind = |value: &str| {
+        let (spec, faults) = read_spec(&format!("admin: {{ bind: {value} }}"));
+        match spec.admin {
+            Some(admin) => Ok((admin.bind.address.to_string(), admin.bind.mode)),
+            None => Err(faults.join("\n")),
+        }
+    };
+    assert_eq!(bind("127.0.0.1:80"), Ok(("127.0.0.1:80".into(), 0o600)));
+    assert_eq!(bind("\"[::1]:80\""), Ok(("[::1]:80".into(), 0o600)));
+    assert_eq!(bind("unix:/run/a.sock"), Ok(("unix:/run/a.sock".into(), 0o600)));
+    assert_eq!(bind("{ address: unix:/a, mode: \"0660\" }"), Ok(("unix:/a".into(), 0o660)));
+    assert_eq!(bind("{ address: unix:/a, mode: \"666\" }"), Ok(("unix:/a".into(), 0o666)));
+    for (bad, place, why) in [
+        ("localhost:80", "1:16 ", "did you mean `127.0.0.1:80`?"),
+        ("\":80\"", "1:16 ", "did you mean `0.0.0.0:80`?"),
+        ("/run/a.sock", "1:16 ", "did you mean `unix:/run/a.sock`?"),
+        ("unix:a", "1:16 ", "expected `IP:PORT` or `unix:/PATH`"),
+        ("80", "1:16 ", "found the number `80`"),
+        ("{ mode: \"0660\" }", "1:16 ", "address"),
+        ("{ address: unix:/a, mode: 0660 }", "1:42 ", "did you mean \"0660\", in quotes?"),
+        ("{ address: unix:/a, mode: \"0888\" }", "1:42 ", "octal"),
+        ("{ address: unix:/a, mode: \"1777\" }", "1:42 ", "octal"),
+        ("{ address: 127.0.0.1:80, mode: \"0660\" }", "1:47 ", "only the file of a Unix socket has a mode"),
+        ("{ address: unix:/a, mod: \"0660\" }", "1:36 ", "mode"),
+        (&format!("unix:/{}", "a".repeat(107)), "1:16 ", "at the most 107 bytes, this one 108"),
+    ] {
+        let fault = bind(bad).expect_err(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
+}
+
+#[test]
+fn forwarded_is_off_on_unix_sockets_unless_asked_for() {
+    let forwarded = |rest: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ web: {{ {rest} }} }}"));
+        assert_eq!(faults, [""; 0]);
+        spec.listeners[0].forwarded
+    };
+    assert_eq!(forwarded("bind: 127.0.0.1:80"), Forwarded::Append);
+    assert_eq!(forwarded("bind: unix:/a"), Forwarded::Off);
+    assert_eq!(forwarded("bind: unix:/a, forwarded: append"), Forwarded::Append);
+}
+
+#[test]
+fn connection_layers() {
+    let read = |list: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ a: {{ bind: unix:/a, connection: {list} }} }}"));
+        (spec.listeners.into_iter().next().map(|listener| listener.connection), faults.join("\n"))
+    };
+    let of = |max| Some(vec![ConnectionLayer::MaxConnections(NonZeroUsize::new(max).unwrap())]);
+    assert_eq!(read("[ max_connections: 10 ]"), (of(10), String::new()));
+    assert_eq!(read("[]"), (Some(vec![]), String::new()));
+    for (bad, place, why) in [
+        ("[ max_connections: 0 ]", "1:65 ", "from 1 to"),
+        ("[ max_connections: many ]", "1:65 ", "many"),
+        ("[ max_connection: 1 ]", "1:48 ", "did you mean `max_connections`?"),
+        ("[ max_connections ]", "1:48 ", "expected `max_connections: NUMBER`"),
+        ("[ max_connections: 1, max_connections: 2 ]", "1:68 ", "twice"),
+        ("{ max_connections: 1 }", "1:46 ", "expected a list"),
+    ] {
+        let (_, fault) = read(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
+}
+
+#[test]
+fn relays() {
+    let read = |rest: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ a: {{ bind: unix:/a, {rest} }} }}"));
+        (spec.listeners.into_iter().next().and_then(|listener| listener.relay), faults.join("\n"))
+    };
+    let (relay, faults) = read("protocol: tcp, cluster: b");
+    assert_eq!(faults, "");
+    let relay = relay.unwrap();
+    assert_eq!((relay.cluster.as_str(), relay.timeouts.idle), ("b", Duration::from_secs(3600)));
+    let (relay, faults) = read("protocol: tcp, cluster: b, timeouts: { idle: 5s }");
+    assert_eq!((relay.unwrap().timeouts.idle, faults.as_str()), (Duration::from_secs(5), ""));
+    for (bad, place, why) in [
+        ("protocol: tcp", "1:17 ", "needs a `cluster`"),
+        ("protocol: tcp, cluster: b, routes: []", "1:69 ", "`cluster` in place of routes"),
+        ("protocol: tcp, cluster: b, forwarded: off", "1:72 ", "that is for HTTP"),
+        ("protocol: tcp, cluster: b, request_id: off", "1:73 ", "that is for HTTP"),
+        ("protocol: tcp, cluster: b, timeouts: { idl: 5s }", "1:73 ", "idl"),
+        ("cluster: b", "1:43 ", "is for listeners with `protocol: tcp`"),
+    ] {
+        let (_, fault) = read(bad);
+        assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
+    }
 }

@@ -177,8 +177,16 @@ impl CircuitBreaker {
                 Ok(Some(Kept { pass, hint: Duration::ZERO, began: began.as_nanos() }.ticket()))
             }
             Ok(None) => Ok(None),
+            Err(_) if self.is_spared() => Ok(None),
             Err(refused) => Err(self.refuse(refused)),
         }
+    }
+
+    /// Whether too many endpoints of a set would be out, so that its balancer has picked this one all the same. What an
+    /// operator has forced stays.
+    fn is_spared(&self) -> bool {
+        let endpoint = self.core.effects().endpoint.as_ref();
+        endpoint.is_some_and(|endpoint| endpoint.health().is_spared()) && self.state() != State::ForcedOpen
     }
 
     #[cold]

@@ -68,8 +68,10 @@
 //! [`CircuitBreakerLayer::endpoint`], or `circuit_breaker` in an endpoint's pipeline, ties a breaker to an
 //! [`Endpoint`](mesh_core::Endpoint). While it is open the endpoint has the health flag
 //! [`CircuitOpen`](mesh_core::HealthFlag::CircuitOpen) and leaves the eligible set of balancers; it comes back at the
-//! moment of its trial, leaves while the probes are under way, and comes back for good when they succeed. Nothing keeps
-//! such breakers from taking out every endpoint of a set: where the last one must not go, do without them there.
+//! moment of its trial, leaves while the probes are under way, and comes back for good when they succeed. Such breakers
+//! cannot take out every endpoint of a set: where less than half of them (the balancer's `panic_threshold`) would be
+//! healthy, the balancer of `mesh-lb` passes over health, and an open breaker lets through what is sent to it all the
+//! same, unless it was forced open. What refuses calls when all is down is a breaker before the balancer.
 //!
 //! # What is shared
 //! The breaker, by all clones of a [`CircuitBreakerLayer`] and all services it makes.
@@ -127,6 +129,8 @@ pub use config::register;
 pub use failure::{GrpcCode, ParseFailureError, Statuses};
 pub use gate::{CircuitBreaker, Counts};
 pub use layer::{CircuitBreakerLayer, CircuitBreakerPerService};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::Transition;
 pub use settings::{CircuitBreakerSettings, FailureSettings, Force, HalfOpenSettings, WindowSettings};
 pub use word::State;

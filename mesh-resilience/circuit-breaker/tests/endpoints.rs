@@ -130,6 +130,54 @@ async fn a_refusing_endpoint_of_ten_is_left_alone_and_comes_back() {
     }
 }
 
+/// Five servers, of which so many are out of order: how often each was reached, and how many calls were refused.
+async fn with_out_of_order(ill: u16) -> (Vec<u64>, u64) {
+    let balancer = BalanceLayer::new(Endpoints::fixed((9000..9005).map(target)), Policy::Random).results_only();
+    let reached: Arc<[AtomicU64; 5]> = Arc::default();
+    let counted = reached.clone();
+    let mut service = balancer.layer(move |endpoint: &Arc<Endpoint>| {
+        let number = (9000..9005).position(|port| endpoint.address() == &target(port).address).unwrap();
+        let counted = counted.clone();
+        layer(endpoint).layer(service_fn(move |_: u64| {
+            counted[number].fetch_add(1, Relaxed);
+            let fails = number < usize::from(ill);
+            async move { if fails { Err(BoxError::from("connection refused")) } else { Ok(()) } }
+        }))
+    });
+    let mut refused = 0;
+    for n in 0..10_000 {
+        if let Err(error) = service.ready().await.unwrap().call(n).await {
+            refused += u64::from(error.rejection().is_some());
+        }
+        advance(Duration::from_millis(1)).await;
+    }
+    (reached.iter().map(|count| count.load(Relaxed)).collect(), refused)
+}
+
+#[tokio::test(start_paused = true)]
+async fn breakers_cannot_take_out_all_endpoints() {
+    // three of five are enough for all
+    let (reached, refused) = with_out_of_order(2).await;
+    assert!(reached[..2].iter().all(|reached| *reached < 20) && refused == 0, "{reached:?}, {refused}");
+    // two are not: they get no more than their share, and what is sent to the others is let through
+    for ill in [3, 5] {
+        let (reached, refused) = with_out_of_order(ill).await;
+        println!("{ill} of 5: {reached:?}, {refused} refused");
+        assert!(reached.iter().all(|reached| (1_500..3_000).contains(reached)), "{reached:?}");
+        assert!(refused < 20, "{refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forced_open_stays_so() {
+    let endpoint = Endpoint::new(target(9000));
+    let layer = layer(&endpoint);
+    let mut service = layer.layer(service_fn(async |_: ()| Ok::<_, BoxError>(())));
+    endpoint.health().spare_until(mesh_core::time::now().plus(Duration::from_secs(1)));
+    layer.handle().force_open();
+    assert!(service.ready().await.unwrap().call(()).await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_is_out_while_it_is_open_and_while_its_probe_is_under_way() {
     let endpoint = Endpoint::new(target(9000));

@@ -77,6 +77,8 @@ mod tests;
 pub use config::register;
 pub use gate::ConcurrencyLimit;
 pub use layer::{ConcurrencyLimitLayer, ConcurrencyLimitPerService, QueueLayer};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use service::{Queued, QueuedFuture};
 pub use settings::{ConcurrencyLimitSettings, Wait};
 

@@ -58,7 +58,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = QueuedFuture<S, R, M, M::Record>;
+    type Future = QueuedFuture<S, S::Future, R, M, M::Record>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         ready!(self.inner.poll_ready(cx))?;
@@ -82,7 +82,7 @@ where
 impl<S: Clone, M: Clone> Queued<S, M> {
     /// The instance that was polled ready waits with the call, a fresh clone stays.
     #[cold]
-    fn queue<R, C: Record>(&mut self, request: R, record: C) -> State<S, R, M, C>
+    fn queue<R, C: Record>(&mut self, request: R, record: C) -> State<S, S::Future, R, M, C>
     where
         S: Service<R>,
     {
@@ -113,7 +113,7 @@ impl<S: Clone, M: Clone> Queued<S, M> {
         }
     }
 
-    fn refused<R, C: Record>(&self, kind: Kind) -> State<S, R, M, C>
+    fn refused<R, C: Record>(&self, kind: Kind) -> State<S, S::Future, R, M, C>
     where
         S: Service<R>,
     {
@@ -131,26 +131,27 @@ fn refusal(limit: &ConcurrencyLimit, kind: Kind, name: Name) -> Rejection {
 
 pin_project! {
     /// The response future of [`Queued`]. Dropping it leaves the queue, or gives the permit back.
-    pub struct QueuedFuture<S, R, M, C>
+    ///
+    /// What the service gives is among the parameters, not looked up: so a task that awaits it is seen to be `Send`,
+    /// whatever the error.
+    pub struct QueuedFuture<S, F, R, M, C>
     where
-        S: Service<R>,
         C: Record,
     {
         #[pin]
-        state: State<S, R, M, C>,
+        state: State<S, F, R, M, C>,
         request: PhantomData<fn(R)>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, R, M, C>
+    enum State<S, F, R, M, C>
     where
-        S: Service<R>,
         C: Record,
     {
         // dropped in this order: ends are told inside out
-        Called { #[pin] inner: S::Future, open: Open<ConcurrencyLimit, C>, reach: M },
+        Called { #[pin] inner: F, open: Open<ConcurrencyLimit, C>, reach: M },
         Waiting { waiting: Option<Box<Waiting<S, R, M, C>>> },
         Refused { rejection: Option<Rejection> },
     }
@@ -170,9 +171,10 @@ struct Waiting<S, R, M, C> {
     reach: M,
 }
 
-impl<S, R, M> Future for QueuedFuture<S, R, M, M::Record>
+impl<S, F, R, M> Future for QueuedFuture<S, F, R, M, M::Record>
 where
-    S: Service<R>,
+    S: Service<R, Future = F>,
+    F: Future<Output = Result<S::Response, S::Error>>,
     S::Error: Refusal,
     M: Reach<R, S::Response>,
 {
@@ -221,13 +223,13 @@ impl<S: Service<R>, R, M, C: Record> Waiting<S, R, M, C> {
     }
 
     /// The permit is there.
-    fn call(mut self) -> State<S, R, M, C> {
+    fn call(mut self) -> State<S, S::Future, R, M, C> {
         let open = Open::new(self.limit, Ticket::default(), self.record);
         State::Called { inner: self.service.call(self.request), open, reach: self.reach }
     }
 }
 
-impl<S: Service<R>, R, M, C: Record> fmt::Debug for QueuedFuture<S, R, M, C> {
+impl<S, F, R, M, C: Record> fmt::Debug for QueuedFuture<S, F, R, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueuedFuture").finish_non_exhaustive()
     }

@@ -12,7 +12,7 @@ use tonic::{
     Code, Request, Status,
     transport::{Endpoint, Server, server::TcpIncoming},
 };
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn limit(max: u32) -> ConcurrencyLimitLayer {
     ConcurrencyLimitLayer::new(NonZeroU32::new(max).unwrap())
@@ -142,4 +142,14 @@ async fn a_tonic_channel_gets_a_status() {
     assert_eq!(refused.metadata().get("x-mesh-rejected-by").unwrap(), "concurrency_limit");
     drop(stream);
     grpc::streaming(service, Request::new(vec![7])).await.unwrap();
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let inner = gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1)));
+    let mut service = ConcurrencyLimitLayer::new(NonZeroU32::MIN).wait(Duration::from_secs(1)).layer(inner);
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

@@ -96,6 +96,8 @@ mod settings;
 pub use config::register;
 pub use faults::{FaultInjection, Injected};
 pub use layer::FaultInjectionLayer;
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use service::{Disturbed, DisturbedFuture};
 pub use settings::{Abort, AbortSettings, DelaySettings, FaultSettings};
 

@@ -44,7 +44,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = DisturbedFuture<S, R>;
+    type Future = DisturbedFuture<S, S::Future, R>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
@@ -64,7 +64,7 @@ where
 impl<S: Clone, M> Disturbed<S, M> {
     #[cold]
     #[inline(never)]
-    fn disturb<R>(&mut self, mut request: R, drawn: u64) -> State<S, R>
+    fn disturb<R>(&mut self, mut request: R, drawn: u64) -> State<S, S::Future, R>
     where
         S: Service<R>,
         M: Reach<R, S::Response>,
@@ -110,23 +110,20 @@ impl Drop for Active {
 
 pin_project! {
     /// The response future of [`Disturbed`]. Dropping it cancels the wait.
-    pub struct DisturbedFuture<S, R>
-    where
-        S: Service<R>,
-    {
+    ///
+    /// The future of the service is a parameter, not looked up: so a task that awaits it is seen to be `Send`, whatever
+    /// the error.
+    pub struct DisturbedFuture<S, F, R> {
         #[pin]
-        state: State<S, R>,
+        state: State<S, F, R>,
         request: PhantomData<fn(R)>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, R>
-    where
-        S: Service<R>,
-    {
-        Called { #[pin] inner: S::Future },
+    enum State<S, F, R> {
+        Called { #[pin] inner: F },
         // apart, so that all that is common fits around the call
         Rare { rare: Aside<Rare<S, R>> },
     }
@@ -149,7 +146,7 @@ enum Rare<S, R> {
     Aborted(Rejection),
 }
 
-impl<S: Service<R>, R> From<Rare<S, R>> for State<S, R> {
+impl<S, F, R> From<Rare<S, R>> for State<S, F, R> {
     fn from(rare: Rare<S, R>) -> Self {
         State::Rare { rare: Aside(Some(Box::new(rare))) }
     }
@@ -164,9 +161,10 @@ struct Delayed<S, R> {
     request: R,
 }
 
-impl<S, R> Future for DisturbedFuture<S, R>
+impl<S, F, R> Future for DisturbedFuture<S, F, R>
 where
-    S: Service<R>,
+    S: Service<R, Future = F>,
+    F: Future<Output = Result<S::Response, S::Error>>,
     S::Error: Refusal,
 {
     type Output = Result<S::Response, S::Error>;
@@ -184,7 +182,7 @@ where
 
 #[cold]
 #[inline(never)]
-fn poll_rare<S, R>(mut state: Pin<&mut State<S, R>>, cx: &mut Cx<'_>) -> Poll<Result<S::Response, S::Error>>
+fn poll_rare<S, R>(mut state: Pin<&mut State<S, S::Future, R>>, cx: &mut Cx<'_>) -> Poll<Result<S::Response, S::Error>>
 where
     S: Service<R>,
     S::Error: Refusal,
@@ -206,7 +204,7 @@ where
 }
 
 impl<S: Service<R>, R> Delayed<S, R> {
-    fn go_on(mut self) -> State<S, R> {
+    fn go_on(mut self) -> State<S, S::Future, R> {
         match self.abort {
             Some(abort) => Rare::Aborted(aborted(abort, self.name)).into(),
             None => State::Called { inner: self.service.call(self.request) },
@@ -214,7 +212,7 @@ impl<S: Service<R>, R> Delayed<S, R> {
     }
 }
 
-impl<S: Service<R>, R> fmt::Debug for DisturbedFuture<S, R> {
+impl<S, F, R> fmt::Debug for DisturbedFuture<S, F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DisturbedFuture").finish_non_exhaustive()
     }

@@ -17,7 +17,7 @@ use tonic::{
     Code, Request,
     transport::{Endpoint, Server, server::TcpIncoming},
 };
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 fn aborts(with: Abort) -> FaultInjectionLayer {
     FaultInjectionLayer::new().abort(with, Ratio::ONE)
@@ -136,4 +136,14 @@ async fn plain_tower_gets_an_error_boxed_or_typed() {
     reset.handle().switch(false);
     assert!(matches!(typed.clone().oneshot(0).await, Err(ShopError::Closed)));
     assert!(matches!(typed.oneshot(1).await, Ok(1)));
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let inner = gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1)));
+    let mut service = FaultInjectionLayer::new().results_only().layer(inner);
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

@@ -80,6 +80,8 @@ mod tests;
 pub use config::register;
 pub use gate::RateLimit;
 pub use layer::{RateLimitLayer, RateLimitPerService};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::{Decision, Gcra, Room};
 pub use quota::Quota;
 pub use settings::RateLimitSettings;

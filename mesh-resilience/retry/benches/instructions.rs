@@ -4,15 +4,16 @@
 
 use mesh_core::{BoxError, http::governed};
 use mesh_retry::RetryLayer;
-use mesh_test::instructions::count;
+use mesh_test::{
+    calls::{Leaf, once, plain},
+    instructions::count,
+};
 use std::{
     convert::Infallible,
-    future::{Future, Ready, ready},
+    future::{Ready, ready},
     hint::black_box,
-    pin::pin,
     process::ExitCode,
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tower::{
@@ -30,19 +31,15 @@ const CALLS: u64 = 100_000;
 type Variant = (&'static str, fn(u64));
 
 const VARIANTS: [Variant; 8] = [
-    ("the service", |calls| plain(service(), calls)),
-    ("one layer", |calls| plain(layer().layer(service()), calls)),
-    ("two layers", |calls| plain(layer().layer(layer().layer(service())), calls)),
-    ("tower's, one layer", |calls| plain(tower_layer().layer(service()), calls)),
-    ("tower's, two layers", |calls| plain(tower_layer().layer(tower_layer().layer(service())), calls)),
+    ("the service", |calls| plain(Leaf)(calls)),
+    ("one layer", |calls| plain(layer().layer(Leaf))(calls)),
+    ("two layers", |calls| plain(layer().layer(layer().layer(Leaf)))(calls)),
+    ("tower's, one layer", |calls| plain(tower_layer().layer(Leaf))(calls)),
+    ("tower's, two layers", |calls| plain(tower_layer().layer(tower_layer().layer(Leaf)))(calls)),
     ("http, governed", |calls| http(governed(()).layer(answer()), calls)),
     ("http, one layer", |calls| http(governed(bodies()).layer(answer()), calls)),
     ("http, two layers", |calls| http(governed((bodies(), bodies())).layer(answer()), calls)),
 ];
-
-fn service() -> impl Service<u64, Response = u64, Error = BoxError> + Clone {
-    service_fn(|n: u64| ready(Ok::<_, BoxError>(n)))
-}
 
 fn layer() -> RetryLayer<mesh_retry::Results> {
     RetryLayer::new().results_only()
@@ -55,10 +52,10 @@ struct Attempts {
     budget: Arc<TpsBudget>,
 }
 
-impl Policy<u64, u64, BoxError> for Attempts {
+impl Policy<u32, u32, BoxError> for Attempts {
     type Future = Ready<()>;
 
-    fn retry(&mut self, _: &mut u64, result: &mut Result<u64, BoxError>) -> Option<Ready<()>> {
+    fn retry(&mut self, _: &mut u32, result: &mut Result<u32, BoxError>) -> Option<Ready<()>> {
         if result.is_ok() {
             self.budget.deposit();
             return None;
@@ -67,22 +64,13 @@ impl Policy<u64, u64, BoxError> for Attempts {
         self.budget.withdraw().then(|| ready(()))
     }
 
-    fn clone_request(&mut self, request: &u64) -> Option<u64> {
+    fn clone_request(&mut self, request: &u32) -> Option<u32> {
         Some(*request)
     }
 }
 
 fn tower_layer() -> TowerLayer<Attempts> {
     TowerLayer::new(Attempts { left: 2, budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 0.2)) })
-}
-
-fn plain(mut service: impl Service<u64, Response = u64, Error = BoxError>, calls: u64) {
-    let mut cx = Context::from_waker(Waker::noop());
-    for n in 0..calls {
-        assert!(service.poll_ready(&mut cx).is_ready());
-        let polled = pin!(service.call(black_box(n))).poll(&mut cx);
-        assert!(matches!(black_box(polled), Poll::Ready(Ok(_))));
-    }
 }
 
 type Body = axum::body::Body;
@@ -98,13 +86,9 @@ fn answer() -> impl Service<http::Request<Body>, Response = http::Response<Body>
 }
 
 fn http(mut service: impl Service<http::Request<Body>, Error = Infallible>, calls: u64) {
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..calls {
-        assert!(service.poll_ready(&mut cx).is_ready());
-        let request = http::Request::new(Body::empty());
-        let polled = pin!(service.call(black_box(request))).poll(&mut cx);
-        assert!(matches!(black_box(polled), Poll::Ready(Ok(_))));
-    }
+    (0..calls).for_each(|_| {
+        assert!(black_box(once(&mut service, black_box(http::Request::new(Body::empty())))).is_ok());
+    });
 }
 
 fn main() -> ExitCode {

@@ -54,12 +54,14 @@
 //!   at once, and without a cost to the budget, since nothing was sent.
 //! - **What may have been acted on** only where `methods` has its method. Of gRPC requests `on` alone decides. A protocol
 //!   that is neither has no methods among the defaults: name those that may be repeated.
-//! - **Never** once the head of an answer has been handed out, so a gRPC call only by a status in the head
-//!   (*trailers-only*, as servers send it for a call that failed before its first message); and no other refusal of ours
-//!   (a rate limit, a full limiter), which would only be repeated.
+//! - **Never** once the head of an answer has been handed out, so a gRPC call only by a status in the head, as in Envoy
+//!   (*trailers-only*, as servers send it for a call that failed before its first message; one in trailers behind a head
+//!   goes on to the client, without messages before it, too); and no other refusal of ours (a rate limit, a full
+//!   limiter), which would only be repeated.
 //! - The body streams through as it is, and what has been read of it is kept. When that is more than `max_body` the
 //!   request can no longer be sent again. In an `http` stack each attempt has the same body, trailers included.
-//! - `retry-after` in seconds and `grpc-retry-pushback-ms` are waited for if that is over before the deadline (without
+//! - `retry-after` in seconds (a date there is passed over: no layer reads the clock on the wall) and
+//!   `grpc-retry-pushback-ms` are waited for if that is over before the deadline (without
 //!   one: up to 5 s), else the answer is given as it is. So is an answer where the wait, drawn or asked for, would pass
 //!   the deadline. After the deadline no attempt begins, not even the first.
 //!
@@ -118,6 +120,8 @@ pub use conditions::{Condition, Conditions};
 #[cfg(feature = "config")]
 pub use config::register;
 pub use layer::{RetryHandle, RetryLayer};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use policy::Verdict;
 pub use repeat::{Judged, Repeat, Results, Spoken, Unchosen};
 pub use service::{Retry, RetryFuture};

@@ -72,7 +72,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = RetryFuture<S, R, M>;
+    type Future = RetryFuture<S, S::Future, R, M, M::Kept>;
 
     fn poll_ready(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -116,16 +116,15 @@ fn timed_out(name: Name) -> Rejection {
 
 pin_project! {
     /// The response future of [`Retry`]. Dropping it drops the attempt that is under way, or the wait for the next.
-    pub struct RetryFuture<S, R, M>
-    where
-        S: Service<R>,
-        M: Repeat<R, S::Response, S::Error>,
-    {
+    ///
+    /// What the service gives is among the parameters, not looked up: so a task that awaits it is seen to be `Send`,
+    /// whatever the error.
+    pub struct RetryFuture<S, F, R, M, K> {
         // an attempt; `None`: between two, or refused
         #[pin]
-        inner: Option<S::Future>,
+        inner: Option<F>,
         // `None`: it is sent only once
-        plan: Option<Plan<S, R, M, M::Kept>>,
+        plan: Option<Plan<S, R, M, K>>,
         refused: Option<Rejection>,
     }
 }
@@ -153,20 +152,17 @@ struct Next<S, R> {
     request: Option<R>,
 }
 
-impl<S, R, M> fmt::Debug for RetryFuture<S, R, M>
-where
-    S: Service<R>,
-    M: Repeat<R, S::Response, S::Error>,
-{
+impl<S, F, R, M, K> fmt::Debug for RetryFuture<S, F, R, M, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let begun = self.plan.as_ref().map(|plan| plan.begun);
         f.debug_struct("RetryFuture").field("attempts", &begun).finish_non_exhaustive()
     }
 }
 
-impl<S, R, M> Future for RetryFuture<S, R, M>
+impl<S, F, R, M> Future for RetryFuture<S, F, R, M, M::Kept>
 where
-    S: Service<R> + Clone,
+    S: Service<R, Future = F> + Clone,
+    F: Future<Output = Result<S::Response, S::Error>>,
     S::Error: Refusal,
     M: Repeat<R, S::Response, S::Error>,
 {

@@ -103,6 +103,18 @@ async fn grpc_by_the_status_in_the_head_whatever_the_method() {
     assert_eq!(attempts(RetryLayer::new(), grpc(), vec![streamed]).await, 1);
 }
 
+/// As Envoy does: what has its status in trailers has its head out, without a single message, too.
+#[tokio::test(start_paused = true)]
+async fn grpc_by_no_status_in_trailers() {
+    let trailers = http::HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), "14".parse().unwrap())]);
+    let body = http_body_util::Empty::new().with_trailers(std::future::ready(Some(Ok(trailers.clone()))));
+    let head = Response::builder().header("content-type", "application/grpc");
+    let answer = head.body(Body::new(body)).unwrap();
+    let (answer, seen) = ask(on(Condition::Unavailable), grpc(), vec![answer, grpc_head("0")]).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(answer.into_body().collect().await.unwrap().trailers(), Some(&trailers));
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_attempt_has_the_same_body_up_to_what_is_kept() {
     let failing = || vec![status(503), status(503), status(200)];

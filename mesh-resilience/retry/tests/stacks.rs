@@ -12,20 +12,15 @@ use mesh_lb::{BalanceLayer, Policy};
 use mesh_retry::{Condition, RetryLayer};
 use mesh_test::grpc;
 use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll},
 };
 use tonic::{
-    Request, Response, Status,
+    Request, Status,
     body::Body as TonicBody,
-    server::{NamedService, UnaryService},
     transport::{Channel, Server, server::TcpIncoming},
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -46,51 +41,20 @@ async fn an_axum_router() {
     assert_eq!(calls.load(Relaxed), 3);
 }
 
-/// A tonic service, `/mesh.test.Raw/Call`, whose first answers are UNAVAILABLE, which tonic says in the head.
-#[derive(Clone)]
-struct Flaky {
+type Messages = Vec<Result<Vec<u8>, Status>>;
+
+/// A tonic service that says its name; its first answers are UNAVAILABLE, in the head. And how often it was called.
+fn flaky(
     name: u8,
     fails: u32,
-    calls: Arc<AtomicU32>,
-}
-
-impl Flaky {
-    fn new(name: u8, fails: u32) -> Self {
-        Self { name, fails, calls: Arc::default() }
-    }
-
-    fn calls(&self) -> u32 {
-        self.calls.load(Relaxed)
-    }
-}
-
-impl UnaryService<Vec<u8>> for Flaky {
-    type Response = Vec<u8>;
-    type Future = Ready<Result<Response<Vec<u8>>, Status>>;
-
-    fn call(&mut self, _: Request<Vec<u8>>) -> Self::Future {
-        let call = self.calls.fetch_add(1, Relaxed);
-        ready(if call < self.fails { Err(Status::unavailable("not yet")) } else { Ok(Response::new(vec![self.name])) })
-    }
-}
-
-impl NamedService for Flaky {
-    const NAME: &'static str = "mesh.test.Raw";
-}
-
-impl Service<http::Request<TonicBody>> for Flaky {
-    type Response = http::Response<TonicBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<TonicBody>) -> Self::Future {
-        let flaky = self.clone();
-        Box::pin(async move { Ok(tonic::server::Grpc::new(grpc::RawCodec).unary(flaky, request).await) })
-    }
+) -> (grpc::RawService<impl Fn(Vec<u8>) -> Result<Messages, Status> + Clone + Send + Sync + 'static>, Arc<AtomicU32>) {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let service = grpc::service(move |_| {
+        let fails = counted.fetch_add(1, Relaxed) < fails;
+        if fails { Err(Status::unavailable("not yet")) } else { Ok(vec![Ok(vec![name])]) }
+    });
+    (service, calls)
 }
 
 async fn listen() -> (SocketAddr, TcpIncoming) {
@@ -101,10 +65,10 @@ async fn listen() -> (SocketAddr, TcpIncoming) {
 /// One endpoint has nobody behind it, one says UNAVAILABLE, one answers.
 #[tokio::test]
 async fn a_tonic_client_finds_the_endpoint_that_answers() {
-    let (bad, good) = (Flaky::new(1, u32::MAX), Flaky::new(2, 0));
+    let ((bad, asked_bad), (good, asked_good)) = (flaky(1, u32::MAX), flaky(2, 0));
     let nobody = listen().await.0;
     let mut targets = vec![Target::new(nobody)];
-    for service in [bad.clone(), good.clone()] {
+    for service in [bad, good] {
         let (address, incoming) = listen().await;
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         targets.push(Target::new(address));
@@ -120,21 +84,21 @@ async fn a_tonic_client_finds_the_endpoint_that_answers() {
     for _ in 0..4 {
         assert_eq!(grpc::unary(channel.clone(), Request::new(b"hello".to_vec())).await.unwrap(), [2]);
     }
-    assert_eq!(good.calls(), 4);
-    assert!(bad.calls() >= 1, "it was tried, and left");
+    assert_eq!(asked_good.load(Relaxed), 4);
+    assert!(asked_bad.load(Relaxed) >= 1, "it was tried, and left");
 }
 
 /// Before a handler: it is asked again, and the client hears of the last time only.
 #[tokio::test]
 async fn a_tonic_server() {
-    let flaky = Flaky::new(7, 2);
+    let (flaky, asked) = flaky(7, 2);
     let (address, incoming) = listen().await;
     let retry = RetryLayer::new().bodies(TonicBody::new);
-    let server = Server::builder().layer(governed(retry)).add_service(flaky.clone());
+    let server = Server::builder().layer(governed(retry)).add_service(flaky);
     tokio::spawn(server.serve_with_incoming(incoming));
     let channel = tonic::transport::Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
     assert_eq!(grpc::unary(channel, Request::new(b"hello".to_vec())).await.unwrap(), [7]);
-    assert_eq!(flaky.calls(), 3);
+    assert_eq!(asked.load(Relaxed), 3);
 }
 
 #[derive(Debug)]
@@ -159,4 +123,14 @@ async fn plain_tower_with_any_error() {
         async move { if call == 0 { Err(BoxError::from("no")) } else { Ok(call) } }
     });
     assert_eq!(RetryLayer::new().results_only().layer(boxed).oneshot(1).await.unwrap(), 1);
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let inner = gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1)));
+    let mut service = RetryLayer::new().results_only().layer(inner);
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

@@ -86,6 +86,8 @@ mod tap;
 #[cfg(feature = "config")]
 pub use config::register;
 pub use layer::{TimeoutHandle, TimeoutLayer};
+/// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
+pub use mesh_core;
 pub use service::{Timeout, TimeoutFuture};
 pub use settings::TimeoutSettings;
 

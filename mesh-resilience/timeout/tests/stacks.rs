@@ -12,7 +12,7 @@ use tonic::{
     Code, Request, Status,
     transport::{Endpoint, Server, server::TcpIncoming},
 };
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::test(start_paused = true)]
 async fn an_axum_router_answers_for_a_slow_handler() {
@@ -151,4 +151,14 @@ async fn an_axum_router_breaks_off_a_body_that_takes_too_long() {
     };
     assert_eq!(frames, 5);
     assert!(error.to_string().contains("timeout"), "{error}");
+}
+
+/// The compiler sees that its futures are `Send`, over another layer and with tower's error, too.
+#[tokio::test]
+async fn awaited_in_a_task() {
+    let gate = mesh_core::GateLayer::new(mesh_core::gate_fn(|_: &mut u32| Ok(()))).results_only();
+    let inner = gate.layer(service_fn(async |n: u32| Ok::<_, mesh_core::BoxError>(n + 1)));
+    let mut service = TimeoutLayer::new(Duration::from_secs(1)).results_only().layer(inner);
+    let task = tokio::spawn(async move { service.ready().await?.call(1).await });
+    assert_eq!(task.await.unwrap().unwrap(), 2);
 }

@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod origin;
 mod program;
+mod reload;
 
 use std::fs;
 use std::process::Command;
@@ -22,6 +23,7 @@ pub(crate) use instructions::instructions;
 pub(crate) use layers::layers;
 pub(crate) use load::load;
 pub(crate) use memory::memory;
+pub(crate) use reload::reload;
 
 /// The stock pipeline, with a limit that never refuses.
 const STOCK: &str = "metrics, timeout: 30s, rate_limit: { rate: 10000000/s, burst: 10000000 }";

@@ -57,22 +57,10 @@ pub(crate) fn fire(port: u16, connections: usize, rounds: usize) -> io::Result<(
             stream.write_all(REQUEST)?;
         }
         for (stream, head) in &mut streams {
-            read_answer(stream, head)?;
+            head.read_answer(stream, 128)?;
         }
     }
     Ok(())
-}
-
-fn read_answer(stream: &mut TcpStream, head: &mut Head) -> io::Result<()> {
-    head.read(stream)?;
-    if !head.bytes.starts_with(b"HTTP/1.1 200 ") {
-        let text = String::from_utf8_lossy(&head.bytes).into_owned();
-        return Err(io::Error::other(format!("the answer is {text:?}")));
-    }
-    let mut body = [0; 128];
-    let have = head.rest.len().min(body.len());
-    head.rest.clear();
-    stream.read_exact(&mut body[have..])
 }
 
 /// Reads to the end of a head and keeps what came behind it.
@@ -83,6 +71,19 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Reads a good answer with a body of so many bytes, at the most 128.
+    pub(super) fn read_answer(&mut self, stream: &mut TcpStream, length: usize) -> io::Result<()> {
+        self.read(stream)?;
+        if !self.bytes.starts_with(b"HTTP/1.1 200 ") {
+            let text = String::from_utf8_lossy(&self.bytes).into_owned();
+            return Err(io::Error::other(format!("the answer is {text:?}")));
+        }
+        let mut body = [0; 128];
+        let have = self.rest.len().min(length);
+        self.rest.clear();
+        stream.read_exact(&mut body[have..length])
+    }
+
     pub(super) fn read(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         self.bytes = std::mem::take(&mut self.rest);
         let mut chunk = [0; 4096];

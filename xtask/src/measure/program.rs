@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,14 +37,20 @@ pub(crate) struct Resident {
 /// The running program; killed when dropped.
 pub(crate) struct Program {
     child: Child,
+    file: PathBuf,
 }
 
 impl Program {
     /// Runs a spec, to which an admin listener is added, and waits until it is ready.
     /// `before` is a program and its arguments that runs the program, such as valgrind.
     pub(crate) fn start(before: &[String], spec: &str) -> Result<Program, String> {
-        let admin = free_port()?;
-        let path = spec_file(&format!("admin: {{ bind: \"127.0.0.1:{admin}\" }}\n{spec}"))?;
+        Self::start_with_admin(before, spec, free_port()?)
+    }
+
+    /// The same, with the admin listener on this port.
+    pub(crate) fn start_with_admin(before: &[String], spec: &str, admin: u16) -> Result<Program, String> {
+        // a file of its own: the program follows its changes
+        let file = spec_file(admin, &format!("admin: {{ bind: \"127.0.0.1:{admin}\" }}\n{spec}"))?;
         let mesh = target().join("release/mesh");
         let mut command = match before.split_first() {
             Some((program, arguments)) => {
@@ -56,13 +62,13 @@ impl Program {
         };
         let child = command
             .args(["run", "--config"])
-            .arg(path)
+            .arg(&file)
             .env("MESH_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| format!("{command:?}: {error}"))?;
-        let mut program = Program { child };
+        let mut program = Program { child, file };
         let start = Instant::now();
         while !ready(admin).unwrap_or(false) {
             if let Ok(Some(status)) = program.child.try_wait() {
@@ -74,6 +80,11 @@ impl Program {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(program)
+    }
+
+    /// The file of its spec.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Resident memory.
@@ -104,12 +115,13 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(&self.file);
     }
 }
 
-fn spec_file(spec: &str) -> Result<PathBuf, String> {
+fn spec_file(admin: u16, spec: &str) -> Result<PathBuf, String> {
     let dir = target().join("measure");
-    let path = dir.join("mesh.yaml");
+    let path = dir.join(format!("mesh-{admin}.yaml"));
     fs::create_dir_all(&dir)
         .and_then(|()| fs::write(&path, spec))
         .map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,4 +1,5 @@
-//! A real etcd (Debian: `etcd-server`, `etcd-client`) on free ports, with its data in a folder of its own.
+//! A real etcd (Debian: `etcd-server`, `etcd-client`) on free ports, with its data in a folder of its own. The tests of
+//! the program use it, too: std only.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
@@ -8,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -29,15 +30,20 @@ pub struct Peer {
 impl Peer {
     /// Starts one alone, and waits until it answers.
     pub fn start() -> Peer {
-        Peer::members(1).remove(0)
+        Peer::start_on(free_port)
+    }
+
+    /// The same, on ports drawn by `port`.
+    pub fn start_on(port: fn() -> u16) -> Peer {
+        Peer::members(1, port).remove(0)
     }
 
     /// Starts a cluster of three, and waits until they answer.
     pub fn cluster() -> Vec<Peer> {
-        Peer::members(3)
+        Peer::members(3, free_port)
     }
 
-    fn members(count: usize) -> Vec<Peer> {
+    fn members(count: usize, port: fn() -> u16) -> Vec<Peer> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         for program in ["etcd", "etcdctl"] {
             let path = env::var_os("PATH").unwrap_or_default();
@@ -46,7 +52,7 @@ impl Peer {
         }
         // somebody else may take the ports between the asking and the start
         for _ in 0..5 {
-            let ports: Vec<_> = (0..count).map(|_| free_ports()).collect();
+            let ports: Vec<_> = (0..count).map(|_| (port(), port())).collect();
             let members: Vec<_> = ports.iter().map(|(_, peer)| format!("m{peer}={}", url(*peer))).collect();
             let members = members.join(",");
             let start = |(client, peer): (u16, u16)| {
@@ -96,6 +102,11 @@ impl Peer {
     pub fn value(&self, key: &str) -> Option<String> {
         let text = self.ctl(["get", "--print-value-only", key]);
         (!text.is_empty()).then(|| text.trim_end().to_owned())
+    }
+
+    /// The keys that begin so.
+    pub fn keys(&self, prefix: &str) -> String {
+        self.ctl(["get", "--prefix", "--keys-only", prefix])
     }
 
     /// The numbers of the leases there are.
@@ -181,16 +192,16 @@ impl Drop for Peer {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and not the one before.
 pub fn free_port() -> u16 {
-    free_ports().0
-}
-
-fn free_ports() -> (u16, u16) {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let (one, other) = (bind(), bind());
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-    (port(&one), port(&other))
+    static LAST: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        if LAST.swap(port, Relaxed) != port {
+            return port;
+        }
+    }
 }
 
 pub fn url(port: u16) -> String {

@@ -1,25 +1,19 @@
 //! What is measured: calls over HTTP with four headers, of a service that answers at once. What one more layer costs is
 //! counted behind another gate, whose own costs the first gate of a stack has.
 
-use mesh_core::{
-    Context, GateLayer, Nanos, gate_fn,
-    http::{CallBody, GovernedBody},
-    units::Ratio,
+use mesh_core::{Context, GateLayer, Nanos, gate_fn, http::CallBody, units::Ratio};
+use mesh_test::{
+    TestBody,
+    calls::{Answers, Request, Response, Run, once},
 };
-use mesh_test::{Step, TestBody, TestError};
 use mesh_trace::{Parent, TraceLayer, w3c};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use std::{
-    future::{Future, Ready, ready},
-    hint::black_box,
-    pin::pin,
-    task::{Context as Cx, Poll, Waker},
-};
+use std::hint::black_box;
 use tower::{Layer, Service};
 
 /// Its name, and a function that makes so many calls of it.
-pub(crate) type Variant = (&'static str, fn() -> Box<dyn FnMut(u64)>);
+pub(crate) type Variant = (&'static str, fn() -> Run);
 
 pub(crate) const VARIANTS: [Variant; 10] = [
     ("a gate", || calls(gate().layer(Answers), Some(UNSAMPLED))),
@@ -59,27 +53,6 @@ fn gate() -> GateLayer<impl mesh_core::Gate<Request>> {
     GateLayer::new(gate_fn(|_: &mut Request| Ok(())))
 }
 
-type Request = http::Request<CallBody<TestBody>>;
-type Response = http::Response<GovernedBody<TestBody>>;
-
-#[derive(Clone)]
-struct Answers;
-
-impl Service<Request> for Answers {
-    type Response = Response;
-    type Error = mesh_core::Refusable<TestError>;
-    type Future = Ready<Result<Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        drop(black_box(request));
-        ready(Ok(http::Response::new(GovernedBody::new(TestBody::of([Step::data("an answer")])))))
-    }
-}
-
 fn headers(traceparent: Option<&'static str>) -> http::HeaderMap {
     let mut headers = http::HeaderMap::new();
     for (name, value) in [("host", "shop"), ("user-agent", "curl/8"), ("accept", "*/*")] {
@@ -91,7 +64,7 @@ fn headers(traceparent: Option<&'static str>) -> http::HeaderMap {
     headers
 }
 
-fn calls<S>(mut service: S, traceparent: Option<&'static str>) -> Box<dyn FnMut(u64)>
+fn calls<S>(mut service: S, traceparent: Option<&'static str>) -> Run
 where
     S: Service<Request, Response = Response> + 'static,
 {
@@ -101,11 +74,7 @@ where
             let body = CallBody::new(Context::begin(Nanos::from_nanos(1), None), TestBody::empty());
             let mut request = http::Request::new(body);
             *request.headers_mut() = headers.clone();
-            let mut cx = Cx::from_waker(Waker::noop());
-            assert!(service.poll_ready(&mut cx).is_ready());
-            let Poll::Ready(Ok(mut response)) = pin!(service.call(request)).poll(&mut cx) else {
-                panic!("it answers at once")
-            };
+            let Ok(mut response) = once(&mut service, request) else { panic!("it answers") };
             response.body_mut().guards_mut().end_well();
         }
     })

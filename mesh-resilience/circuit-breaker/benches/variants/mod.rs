@@ -2,24 +2,14 @@
 
 use failsafe::{CircuitBreaker as _, Config, backoff, failure_policy};
 use mesh_circuit_breaker::{CircuitBreakerLayer, WindowSettings};
-use mesh_core::{
-    At, BoxError, Context, End, Gate, GateLayer, Nanos, Rejection, ResultsOnly, Ticket, Watch,
-    http::{CallBody, GovernedBody},
-};
-use mesh_test::{Step, TestBody, TestError};
-use std::{
-    future::{Future, Ready, ready},
-    hint::black_box,
-    num::NonZeroU32,
-    pin::pin,
-    task::{Context as Cx, Poll, Waker},
-    time::Duration,
-};
-use tower::{Layer, Service};
+use mesh_core::{At, BoxError, End, Gate, GateLayer, Rejection, ResultsOnly, Ticket, Watch};
+use mesh_test::calls::{Answers, Leaf, Run, plain, refused, whole};
+use std::{hint::black_box, num::NonZeroU32, time::Duration};
+use tower::Layer;
 use tower_resilience_circuitbreaker::CircuitBreakerLayer as Towers;
 
 /// Its name, and a function that makes so many calls of it.
-pub(crate) type Variant = (&'static str, fn() -> Box<dyn FnMut(u64)>);
+pub(crate) type Variant = (&'static str, fn() -> Run);
 
 pub(crate) const VARIANTS: [Variant; 23] = [
     ("service alone", || plain(Leaf)),
@@ -31,7 +21,11 @@ pub(crate) const VARIANTS: [Variant; 23] = [
     ("window of 100, twice", || plain(window(100).layer(window(100).layer(Leaf)))),
     ("window of 100,000", || plain(window(100_000).layer(Leaf))),
     ("window of 100,000, twice", || plain(window(100_000).layer(window(100_000).layer(Leaf)))),
-    ("open", || refused(|layer| layer.handle().force_open())),
+    ("open", || {
+        let layer = row();
+        layer.handle().force_open();
+        refused(layer.layer(Leaf))
+    }),
     ("disabled", || {
         let layer = row();
         layer.handle().disable();
@@ -100,75 +94,7 @@ fn towers(calls: usize) -> Towers {
     Towers::builder().sliding_window_size(calls).minimum_number_of_calls(20).build().expect("it is well set")
 }
 
-#[derive(Clone)]
-struct Leaf;
-
-impl Service<u32> for Leaf {
-    type Response = u32;
-    type Error = BoxError;
-    type Future = Ready<Result<u32, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, n: u32) -> Self::Future {
-        ready(Ok(black_box(n)))
-    }
-}
-
-fn once<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response, S::Error> {
-    let mut cx = Cx::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut cx).is_ready());
-    match pin!(service.call(request)).poll(&mut cx) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("it answers at once"),
-    }
-}
-
-fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
-    Box::new(move |calls| (0..calls).for_each(|_| assert!(black_box(once(&mut service, black_box(1))).is_ok())))
-}
-
-fn refused(open: impl FnOnce(&CircuitBreakerLayer<ResultsOnly>)) -> Box<dyn FnMut(u64)> {
-    let layer = row();
-    open(&layer);
-    let mut service = layer.layer(Leaf);
-    Box::new(move |calls| (0..calls).for_each(|_| assert!(black_box(once(&mut service, black_box(1))).is_err())))
-}
-
 /// What a library that has no layer puts around a function.
-fn function(call: impl Fn(u32) -> Result<u32, failsafe::Error<BoxError>> + 'static) -> Box<dyn FnMut(u64)> {
+fn function(call: impl Fn(u32) -> Result<u32, failsafe::Error<BoxError>> + 'static) -> Run {
     Box::new(move |calls| (0..calls).for_each(|_| assert!(black_box(call(black_box(1))).is_ok())))
-}
-
-type Request = http::Request<CallBody<TestBody>>;
-type Response = http::Response<GovernedBody<TestBody>>;
-
-/// A small response of HTTP.
-#[derive(Clone)]
-struct Answers;
-
-impl Service<Request> for Answers {
-    type Response = Response;
-    type Error = mesh_core::Refusable<TestError>;
-    type Future = Ready<Result<Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Cx<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request) -> Self::Future {
-        ready(Ok(http::Response::new(GovernedBody::new(TestBody::of([Step::data("an answer")])))))
-    }
-}
-
-fn whole<S: Service<Request, Response = Response> + 'static>(mut service: S) -> Box<dyn FnMut(u64)> {
-    Box::new(move |calls| {
-        for _ in 0..calls {
-            let body = CallBody::new(Context::begin(Nanos::from_nanos(1), None), TestBody::empty());
-            let Ok(mut response) = once(&mut service, http::Request::new(body)) else { panic!("it answers") };
-            response.body_mut().guards_mut().end_well();
-        }
-    })
 }
