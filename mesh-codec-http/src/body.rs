@@ -1,4 +1,7 @@
-use crate::upstream::{Http1Body, Http2Body};
+use crate::{
+    server::FromClient,
+    upstream::{Http1Body, Http2Body},
+};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -22,6 +25,7 @@ enum Inner {
     Incoming(hyper::body::Incoming),
     Http1(Http1Body),
     Http2(Http2Body),
+    Tunnel(Box<FromClient>),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -46,11 +50,22 @@ impl Body {
         use http_body_util::BodyExt as _;
         Self(Inner::Boxed(body.map_err(Into::into).boxed_unsync()))
     }
+
+    /// Whether the request asks for a tunnel, an upgrade or a CONNECT: this is what the client sends through that.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        matches!(self.0, Inner::Tunnel(_))
+    }
 }
 
 impl From<hyper::body::Incoming> for Body {
     fn from(body: hyper::body::Incoming) -> Self {
         if body.is_end_stream() { Self::empty() } else { Self(Inner::Incoming(body)) }
+    }
+}
+
+impl From<FromClient> for Body {
+    fn from(body: FromClient) -> Self {
+        Self(Inner::Tunnel(Box::new(body)))
     }
 }
 
@@ -82,6 +97,7 @@ impl http_body::Body for Body {
             }
             Inner::Http1(body) => Pin::new(body).poll_frame(cx),
             Inner::Http2(body) => Pin::new(body).poll_frame(cx),
+            Inner::Tunnel(body) => body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into))),
             Inner::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -93,6 +109,7 @@ impl http_body::Body for Body {
             Inner::Incoming(body) => body.is_end_stream(),
             Inner::Http1(body) => body.is_end_stream(),
             Inner::Http2(body) => body.is_end_stream(),
+            Inner::Tunnel(body) => body.is_end_stream(),
             Inner::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -104,6 +121,7 @@ impl http_body::Body for Body {
             Inner::Incoming(body) => body.size_hint(),
             Inner::Http1(body) => body.size_hint(),
             Inner::Http2(body) => body.size_hint(),
+            Inner::Tunnel(_) => SizeHint::default(),
             Inner::Boxed(body) => body.size_hint(),
         }
     }
@@ -117,6 +135,7 @@ impl fmt::Debug for Body {
             Inner::Incoming(_) => "Body(incoming)",
             Inner::Http1(_) => "Body(http1)",
             Inner::Http2(_) => "Body(http2)",
+            Inner::Tunnel(_) => "Body(tunnel)",
             Inner::Boxed(_) => "Body(boxed)",
         })
     }

@@ -9,7 +9,7 @@ pub use mermaid::explain_mermaid;
 
 use crate::{
     plan::Plan,
-    spec::{ClusterSpec, ConnectionLayer},
+    spec::{ClusterSpec, ConnectionLayer, ListenerSpec},
 };
 use mesh_core::{
     Protocol,
@@ -48,6 +48,9 @@ pub fn explain(plan: &Plan) -> String {
         ));
         for ConnectionLayer::MaxConnections(max) in &listener.connection {
             node.children.push(Tree::new(format!("max_connections {max}")));
+        }
+        if listener.relay.is_none() {
+            node.children.push(Tree::new(bounds(listener)));
         }
         node.pipeline(&planned.pipeline);
         if let (Some(relay), Some(planned)) = (&listener.relay, &planned.relay) {
@@ -96,16 +99,36 @@ pub fn explain(plan: &Plan) -> String {
     text
 }
 
+fn bounds(listener: &ListenerSpec) -> String {
+    let (limits, timeouts) = (&listener.limits, &listener.timeouts);
+    let any = || "any".to_owned();
+    format!(
+        "limits: {} headers, {} in a head, {} streams, body {}; timeouts: header {}, idle {}, max_age {}; trusted_hops: {}",
+        limits.headers,
+        limits.header_bytes,
+        limits.streams,
+        limits.body.map_or_else(any, |body| body.to_string()),
+        format_duration(timeouts.header),
+        format_duration(timeouts.idle),
+        timeouts.max_age.map_or_else(any, |age| format_duration(age).to_string()),
+        listener.trusted_hops,
+    )
+}
+
 fn cluster_line(cluster: &ClusterSpec) -> String {
     let protocol = cluster.protocol.map_or("as the request came".into(), |protocol| word(&protocol));
     let connect = cluster.connect;
     format!(
-        "cluster {} (load_balancer: {}, panic_threshold: {}, protocol: {protocol}, connect: timeout {}, idle {})",
+        "cluster {} (load_balancer: {}, panic_threshold: {}, protocol: {protocol}, connect: timeout {}, idle {}, max_age {}, max_connections {}, \
+         max_pending {})",
         cluster.name,
         word(&cluster.load_balancer),
         cluster.panic_threshold,
         format_duration(connect.timeout),
-        format_duration(connect.idle)
+        format_duration(connect.idle),
+        connect.max_age.map_or_else(|| "any".to_owned(), |age| format_duration(age).to_string()),
+        connect.max_connections,
+        connect.max_pending,
     )
 }
 

@@ -1,5 +1,6 @@
 //! What the tests and measurements need beside cargo: Debian packages and Python peers.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -45,7 +46,7 @@ struct Venv {
 const TEST_PEERS: Venv = Venv {
     name: "venv",
     requirements: "mesh-bin/tests/peers/requirements.txt",
-    works: &["bin/python", "-c", "import grpc, h2"],
+    works: &["bin/python", "-c", "import grpc, h2, websockets"],
 };
 
 /// Envoy comes as a Python package, and needs nothing else of Python.
@@ -54,7 +55,9 @@ const COMPARE_PEERS: Venv =
 
 /// Everything that `cargo xtask test` needs. Does nothing when it is there.
 pub(crate) fn tests() -> Outcome {
-    with_python(TEST_TOOLS, &TEST_PEERS)
+    with_python(TEST_TOOLS, &TEST_PEERS)?;
+    h2spec()?;
+    autobahn()
 }
 
 /// What `cargo xtask compare` needs.
@@ -112,6 +115,53 @@ fn python_has_venv() -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// The suite for HTTP/2. It has no module file, so that what it needs is not pinned.
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1";
+/// The suite for WebSocket, which is in Python 2.7, and the last `virtualenv` that makes an environment of that.
+const AUTOBAHN: &str = "autobahntestsuite==25.10.1";
+const VIRTUALENV: &str = "virtualenv==20.21.1";
+
+/// Builds h2spec into `target/peers/bin`, unless it is there.
+fn h2spec() -> Outcome {
+    let bin = peers().join("bin");
+    if bin.join("h2spec").is_file() {
+        return Ok(());
+    }
+    if !on_path("go") {
+        return Err("h2spec needs Go: install it from https://go.dev/dl".into());
+    }
+    run(Command::new("go").args(["install", H2SPEC]).env("GOBIN", &bin))
+}
+
+/// Installs Autobahn into `target/peers/autobahn`, unless it is there. Without Python 2.7 its test is skipped.
+fn autobahn() -> Outcome {
+    let to = peers().join("autobahn");
+    if to.join("bin/wstest").is_file() {
+        return Ok(());
+    }
+    let Some(python) = python2() else {
+        println!("no Python 2.7: the Autobahn test will be skipped");
+        return Ok(());
+    };
+    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"];
+    let maker = peers().join("virtualenv");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&maker))?;
+    run(Command::new(maker.join("bin/python")).args(pip).arg(VIRTUALENV))?;
+    run(Command::new(maker.join("bin/virtualenv")).args(["--quiet", "--python"]).arg(python).arg(&to))?;
+    run(Command::new(to.join("bin/python")).args(pip).arg(AUTOBAHN))
+}
+
+/// Python 2.7, on the path or among pyenv's.
+fn python2() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|dir| dir.join("python2.7")).find(|python| python.is_file());
+    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")))?;
+    let versions = fs::read_dir(pyenv.join("versions")).ok();
+    let of_pyenv = versions.into_iter().flatten().flatten().map(|version| version.path().join("bin/python2.7"));
+    on_path.or_else(|| of_pyenv.filter(|python| python.is_file()).last())
 }
 
 impl Venv {

@@ -15,6 +15,12 @@ pub fn program(name: &str) -> Command {
     Command::new(name)
 }
 
+/// A program among the peers that were installed, if it is.
+pub fn installed(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers").join(path);
+    path.is_file().then_some(path)
+}
+
 /// One of the Python peers in `tests/peers`.
 pub fn script(name: &str) -> Command {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

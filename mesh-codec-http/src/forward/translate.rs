@@ -1,6 +1,6 @@
 use super::received::{host_of, origin_form};
 use http::{
-    HeaderMap, HeaderValue, Request, Uri, Version, header,
+    HeaderMap, HeaderValue, Method, Request, Uri, Version, header,
     uri::{Authority, Parts, Scheme},
 };
 use mesh_core::{Kind, Rejection};
@@ -16,7 +16,10 @@ pub fn to_http1<B>(request: &mut Request<B>) -> Result<(), Rejection> {
         if let Some(authority) = &parts.authority {
             request.headers_mut().insert(header::HOST, host_of(authority.as_str())?);
         }
-        *request.uri_mut() = origin_form(parts.path_and_query);
+        *request.uri_mut() = match parts.authority {
+            Some(authority) if *request.method() == Method::CONNECT => Uri::from(authority),
+            _ => origin_form(parts.path_and_query),
+        };
         join_cookies(request.headers_mut());
     }
     *request.version_mut() = Version::HTTP_11;
@@ -33,6 +36,9 @@ pub fn to_http1<B>(request: &mut Request<B>) -> Result<(), Rejection> {
 /// [`Kind::Malformed`]: what stands in `host` is no authority.
 pub fn to_http2<B>(request: &mut Request<B>) -> Result<(), Rejection> {
     if request.uri().authority().is_some() {
+        if *request.method() == Method::CONNECT {
+            request.headers_mut().remove(header::HOST);
+        }
         *request.version_mut() = Version::HTTP_2;
         return Ok(());
     }

@@ -1,7 +1,7 @@
-use crate::{Body, HttpError, Response, UpstreamErrorKind};
+use crate::{Body, HttpError, Response, UpstreamError, UpstreamErrorKind};
 use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use mesh_core::{
-    Answer,
+    Answer, Rejection,
     http::{GovernedBody, answer},
 };
 use std::{error::Error, fmt};
@@ -23,8 +23,23 @@ pub(super) fn answer_to(error: &HttpError, grpc: bool) -> Result<Response, Reset
     match error {
         HttpError::Refused(rejection) if rejection.answer() == Some(Answer::Reset) => Err(Reset),
         HttpError::Refused(rejection) => Ok(answer(rejection, grpc)),
-        HttpError::Upstream(error) => Ok(answer_to_upstream(error.kind(), grpc)),
+        HttpError::Upstream(error) => Ok(match body_refusal(error) {
+            Some(rejection) => answer(rejection, grpc),
+            None => answer_to_upstream(error.kind(), grpc),
+        }),
     }
+}
+
+/// Why the request's own body was cut off, where that was a limit of ours.
+fn body_refusal(error: &UpstreamError) -> Option<&Rejection> {
+    let mut source = (error.kind() == UpstreamErrorKind::RequestBody).then(|| error.source()).flatten();
+    while let Some(error) = source {
+        if let Some(rejection) = error.downcast_ref() {
+            return Some(rejection);
+        }
+        source = error.source();
+    }
+    None
 }
 
 /// A client that is gone does not see its answer; one whose body is malformed does, and it is not a 5xx.
@@ -56,8 +71,7 @@ fn answer_to_upstream(kind: UpstreamErrorKind, grpc: bool) -> Response {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::UpstreamError;
-    use mesh_core::{Kind, Rejection};
+    use mesh_core::Kind;
 
     #[test]
     fn the_table() {
@@ -70,6 +84,7 @@ mod tests {
             (of(UpstreamErrorKind::Protocol), 502, "14"),
             (of(UpstreamErrorKind::Local), 503, "14"),
             (of(UpstreamErrorKind::RequestBody), 400, "13"),
+            (UpstreamError::new(UpstreamErrorKind::RequestBody, Rejection::new(Kind::BodyTooLarge)).into(), 413, "8"),
             (Rejection::new(Kind::RateLimited).into(), 429, "8"),
             (Rejection::new(Kind::Timeout).into(), 504, "4"),
         ];

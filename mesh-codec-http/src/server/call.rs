@@ -2,17 +2,19 @@ use super::{
     answer::{Reset, answer_to},
     connection::{Connection, Open},
     deadline::{Deadline, passed},
+    limited::limited,
+    tunnel::{Asked, is_asked, unasked},
 };
 use crate::{Body, HttpError, Request, Response, forward::received};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Version,
+    HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH},
 };
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use mesh_core::{
-    BoxError, Kind, Outcome, Rejection, drop_as,
+    BoxError, Kind, Name, Outcome, Rejection, drop_as,
     http::{CallBody, GovernedBody},
 };
 use pin_project_lite::pin_project;
@@ -52,10 +54,13 @@ where
             Ok(()) => received(&mut request, self.connection.rules()),
             Err(rejection) => Err(rejection),
         };
+        let is_http1 = request.version() < Version::HTTP_2;
         let mut call = Call {
             inner: None,
             refused: None,
             deadline: None,
+            tunnel: None,
+            closes: false,
             open: Some(Open::new(&self.connection)),
             grpc: self.connection.always_answers_grpc(),
             head: *request.method() == Method::HEAD,
@@ -63,12 +68,14 @@ where
         let received = match received {
             Ok(received) => received,
             Err(rejection) => {
+                // who sends such a head may mean something else by what comes behind it
+                call.closes = is_http1;
                 call.refused = Some(rejection);
                 return call;
             }
         };
         call.grpc |= received.grpc;
-        let context = self.connection.begin(arrived, received.grpc);
+        let context = self.connection.begin(arrived, received.grpc, received.client);
         if let Some(timeout) = received.grpc_timeout {
             let deadline = arrived.plus(timeout);
             if timeout.is_zero() {
@@ -78,8 +85,19 @@ where
             context.limit_deadline(deadline);
             call.deadline = Some(Deadline::at(deadline));
         }
+        if is_asked(request.method(), &received) {
+            let (asked, body) = Asked::take(&mut request, &context);
+            call.tunnel = Some((asked, self.connection.clone()));
+            context.set_protocol(Name::TUNNEL);
+            let request = request.map(|_| CallBody::new(context, body));
+            call.inner = Some(self.service.borrow_mut().call(request));
+            return call;
+        }
         let request = request.map(|body| {
-            let body = Body::from(body);
+            let body = match self.connection.options().body {
+                None => Body::from(body),
+                Some(most) => limited(body, most),
+            };
             if body.is_end_stream() {
                 context.end_request_on_arrival();
             }
@@ -93,11 +111,12 @@ where
 impl<S> Calls<S> {
     /// What hyper lets pass and we do not.
     fn check(&self, request: &http::Request<Incoming>) -> Result<(), Rejection> {
-        if request.headers().len() > self.connection.options().headers {
+        let options = self.connection.options();
+        if request.headers().len() > options.headers {
             return Err(Rejection::new(Kind::HeadersTooLarge));
         }
-        if request.method() == Method::CONNECT {
-            return Err(Rejection::new(Kind::NoRoute));
+        if options.body.is_some_and(|most| request.body().size_hint().lower() > most) {
+            return Err(Rejection::new(Kind::BodyTooLarge));
         }
         Ok(())
     }
@@ -110,7 +129,9 @@ pin_project! {
         inner: Option<F>,
         refused: Option<Rejection>,
         deadline: Option<Deadline>,
+        tunnel: Option<(Box<Asked>, Arc<Connection>)>,
         open: Option<Open>,
+        closes: bool,
         grpc: bool,
         head: bool,
     }
@@ -142,10 +163,25 @@ where
         let mut response = match result {
             Ok(response) => response,
             Err(error) => match answer_to(&error, *me.grpc) {
-                Ok(answer) => answer,
+                Ok(answer) => {
+                    let left = *me.closes || answer.status() == StatusCode::PAYLOAD_TOO_LARGE;
+                    me.open.iter().filter(|_| left).for_each(Open::leave_unread);
+                    answer
+                }
                 Err(reset) => return Poll::Ready(Err(reset)),
             },
         };
+        if let Some((asked, connection)) = me.tunnel.take() {
+            response = asked.answer(response, &connection, me.open);
+        } else if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            match answer_to(&unasked(), *me.grpc) {
+                Ok(answer) => response = answer,
+                Err(reset) => return Poll::Ready(Err(reset)),
+            }
+        }
+        if *me.closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         // an answer to HTTP/1.0 is made one by hyper
         *response.version_mut() = Version::HTTP_11;
         if let Some(deadline) = me.deadline.take()

@@ -1,4 +1,4 @@
-use super::{call::Calls, connection::Connection, io::HeadClock};
+use super::{call::Calls, connection::Connection, io::Watched, tunnel::Prefixed};
 use crate::{HttpError, Request, Response};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -36,12 +36,15 @@ pub(super) trait Codec: Send {
     /// Takes no more requests than those that have begun, and tells the client so.
     fn retire(&mut self);
 
+    /// The stream after an upgrade or a CONNECT; `None` if there are none in this protocol.
+    fn into_tunnel(self) -> Option<Prefixed<Watched<Self::Io>>>;
+
     /// The stream itself; `None` if that cannot be had, or only what was `written_out` is of use and some was not.
     fn into_io(self, written_out: bool) -> Option<Self::Io>;
 }
 
-type Http1<I, S> = http1::Connection<TokioIo<HeadClock<Rewind<I>>>, Calls<S>>;
-type Http2<I, S> = http2::Connection<TokioIo<Rewind<I>>, Calls<S>, TokioExecutor>;
+type Http1<I, S> = http1::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>>;
+type Http2<I, S> = http2::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>, TokioExecutor>;
 
 pub(super) fn http1<I, S>(
     io: Rewind<I>,
@@ -63,7 +66,7 @@ where
     if options.headers != 100 {
         builder.max_headers(options.headers);
     }
-    let io = TokioIo::new(HeadClock::new(io, connection.clone()));
+    let io = TokioIo::new(Watched::new(io, connection.clone(), true));
     let calls = Calls::new(connection.clone(), service);
     Box::new(builder.serve_connection(io, calls))
 }
@@ -86,9 +89,14 @@ where
         Pin::new(&mut **self).graceful_shutdown();
     }
 
+    fn into_tunnel(self) -> Option<Prefixed<Watched<Rewind<I>>>> {
+        let parts = self.into_parts();
+        Some(Prefixed::new(parts.read_buf, parts.io.into_inner()))
+    }
+
     fn into_io(self, written_out: bool) -> Option<Rewind<I>> {
-        let clock = self.into_parts().io.into_inner();
-        if written_out { clock.into_written_out() } else { Some(clock.into_inner()) }
+        let watched = self.into_parts().io.into_inner();
+        if written_out { watched.into_written_out() } else { Some(watched.into_inner()) }
     }
 }
 
@@ -110,7 +118,8 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(STREAM_SEND_BUFFER);
-    Box::new(builder.serve_connection(TokioIo::new(io), Calls::new(connection.clone(), service)))
+    let io = TokioIo::new(Watched::new(io, connection.clone(), false));
+    Box::new(builder.serve_connection(io, Calls::new(connection.clone(), service)))
 }
 
 impl<I, S> Codec for Box<Http2<I, S>>
@@ -129,6 +138,10 @@ where
 
     fn retire(&mut self) {
         Pin::new(&mut **self).graceful_shutdown();
+    }
+
+    fn into_tunnel(self) -> Option<Prefixed<Watched<Rewind<I>>>> {
+        None
     }
 
     fn into_io(self, _: bool) -> Option<Rewind<I>> {

@@ -1,10 +1,10 @@
-use super::{Ended, answer::Reset, codec::Codec, connection::Connection};
+use super::{Ended, answer::Reset, codec::Codec, connection::Connection, linger::linger};
 use mesh_core::{Answer, BoxError, Nanos, Rejection, time};
 use mesh_net::{Rewind, Watch};
 use std::{
     error::Error,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
@@ -25,7 +25,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Drives a connection's codec, and ends it in time: the drain, idling, age, slow heads.
+/// Drives a connection's codec, and ends it in time: the drain, idling, age, slow heads,
+/// clients that do not read.
 ///
 /// Those have one timer and one waker of their own, so that while they are silent a poll of the connection costs them
 /// one load.
@@ -93,21 +94,39 @@ where
     /// Serves the connection to its end.
     pub(super) async fn run(mut self) -> Result<Ended<I>, BoxError> {
         match poll_fn(|cx| self.poll(cx)).await {
-            Stop::Ended(Ok(())) | Stop::Cut => Ok(Ended::Closed),
+            Stop::Ended(Ok(())) => {
+                if let Some(tunnel) = self.connection.take_tunnel() {
+                    if let Some(io) = self.codec.into_tunnel() {
+                        let tunnel = tunnel.run(io, self.connection.options().idle_timeout);
+                        until_cut(tunnel, &self.connection, &self.watch).await;
+                    }
+                } else if self.connection.is_unread()
+                    && let Some(io) = self.codec.into_io(false)
+                {
+                    Box::pin(linger(io)).await;
+                }
+                Ok(Ended::Closed)
+            }
+            Stop::Cut => Ok(Ended::Closed),
             // the peer did not wait for all of the farewell
             Stop::Ended(Err(_)) if self.retired.is_some() && self.connection.open() == 0 => Ok(Ended::Closed),
             Stop::Ended(Err(error)) if is_reset(&error) => {
                 Ok(self.codec.into_io(false).map_or(Ended::Closed, |io| Ended::Reset(io.into_inner())))
             }
-            Stop::Ended(Err(error)) => Err(error.into()),
+            Stop::Ended(Err(error)) => {
+                if error.is_parse()
+                    && let Some(io) = self.codec.into_io(false)
+                {
+                    Box::pin(linger(io)).await;
+                }
+                Err(error.into())
+            }
             Stop::HeadTimedOut => {
                 if let Some(mut io) = self.codec.into_io(true) {
                     // it fits into any socket's buffer; a client that is gone does not want it
-                    let answer = async {
-                        io.write_all(REQUEST_TIMEOUT).await?;
-                        io.shutdown().await
-                    };
-                    let _ = tokio::time::timeout(FAREWELL, answer).await;
+                    if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, io.write_all(REQUEST_TIMEOUT)).await {
+                        Box::pin(linger(io)).await;
+                    }
                 }
                 Ok(Ended::Closed)
             }
@@ -181,6 +200,10 @@ where
         let options = self.connection.options();
         let idle_timeout = if self.draining { options.idle_timeout.min(LINGER) } else { options.idle_timeout };
         let open = self.connection.open() > 0;
+        let stalled = self.connection.stalled_since().map(|since| since.plus(options.idle_timeout));
+        if stalled.is_some_and(|at| now >= at) {
+            return Due::Stop(Stop::Cut);
+        }
         if let Some(retired) = self.retired {
             let at = if open { now } else { retired.max(self.connection.idle_since()) }.plus(FAREWELL);
             return if now < at { Due::Later(at) } else { Due::Stop(Stop::Cut) };
@@ -206,8 +229,31 @@ where
                 at
             }
         };
-        Due::Later(at.min(self.too_old))
+        Due::Later(at.min(self.too_old).min(stalled.unwrap_or(Nanos::MAX)))
     }
+}
+
+/// Waits for the end of a tunnel, or for what cuts it: the deadline of the drain, a client that takes nothing.
+async fn until_cut(tunnel: impl Future<Output = ()>, connection: &Connection, watch: &Watch) {
+    let idle = connection.options().idle_timeout;
+    let stalled = async {
+        loop {
+            let now = time::now();
+            let due = connection.stalled_since().unwrap_or(now).plus(idle);
+            if due <= now {
+                return;
+            }
+            time::sleep_until(due).await;
+        }
+    };
+    let (mut tunnel, mut stalled, mut expired) = (pin!(tunnel), pin!(stalled), pin!(watch.expired()));
+    poll_fn(|cx| {
+        let ends = tunnel.as_mut().poll(cx).is_ready()
+            || stalled.as_mut().poll(cx).is_ready()
+            || expired.as_mut().poll(cx).is_ready();
+        if ends { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Whether the service wanted the client to see a reset.

@@ -8,19 +8,30 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// How hyper answers a head that is too large, and the same answer where not even its first line was whole (RFC 9112,
+/// section 3), of the same length.
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n";
+const URI_TOO_LONG: &[u8] = b"HTTP/1.1 414 URI Too Long, beyond head limit\r\n";
+const _: () = assert!(HEAD_TOO_LARGE.len() == URI_TOO_LONG.len());
+
 pin_project! {
-    /// A stream that notes when the head of an HTTP/1 request begins, and whether the peer has fallen behind.
-    pub(super) struct HeadClock<I> {
+    /// The stream of a connection, watched: when the head of an HTTP/1 request begins, and since when the peer takes
+    /// nothing of what is written.
+    pub(super) struct Watched<I> {
         connection: Arc<Connection>,
+        heads: bool,
+        // The first line of the head that is being read is not whole.
+        in_first_line: bool,
         behind: bool,
         #[pin]
         inner: I,
     }
 }
 
-impl<I> HeadClock<I> {
-    pub(super) fn new(inner: I, connection: Arc<Connection>) -> Self {
-        Self { connection, behind: false, inner }
+impl<I> Watched<I> {
+    /// `heads`: bytes that come while no request is open begin one.
+    pub(super) fn new(inner: I, connection: Arc<Connection>, heads: bool) -> Self {
+        Self { connection, heads, in_first_line: false, behind: false, inner }
     }
 
     /// The stream, if all that was written has gone out.
@@ -34,23 +45,43 @@ impl<I> HeadClock<I> {
     }
 }
 
-impl<I: AsyncRead> AsyncRead for HeadClock<I> {
+/// Notes how a write went.
+fn note(behind: &mut bool, connection: &Connection, written: &Poll<io::Result<usize>>) {
+    if written.is_pending() != *behind {
+        *behind = !*behind;
+        connection.note_stalled(*behind);
+    }
+}
+
+impl<I: AsyncRead> AsyncRead for Watched<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = self.project();
         let before = buffer.filled().len();
         let read = me.inner.poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            me.connection.note_bytes();
+        let come = &buffer.filled()[before..];
+        if *me.heads
+            && let Some(last) = come.last()
+        {
+            let first = me.connection.note_bytes();
+            if first || *me.in_first_line {
+                // most heads come as a whole
+                *me.in_first_line = *last != b'\n' && !come.contains(&b'\n');
+            }
         }
         read
     }
 }
 
-impl<I: AsyncWrite> AsyncWrite for HeadClock<I> {
+impl<I: AsyncWrite> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let me = self.project();
+        let bytes = match bytes {
+            // its one write, into an empty buffer; what is not of the first line goes with the next
+            bytes if *me.in_first_line && bytes.starts_with(HEAD_TOO_LARGE) => URI_TOO_LONG,
+            bytes => bytes,
+        };
         let written = me.inner.poll_write(cx, bytes);
-        *me.behind = written.is_pending();
+        note(me.behind, me.connection, &written);
         written
     }
 
@@ -67,9 +98,13 @@ impl<I: AsyncWrite> AsyncWrite for HeadClock<I> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.in_first_line {
+            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+            return self.poll_write(cx, first);
+        }
         let me = self.project();
         let written = me.inner.poll_write_vectored(cx, slices);
-        *me.behind = written.is_pending();
+        note(me.behind, me.connection, &written);
         written
     }
 

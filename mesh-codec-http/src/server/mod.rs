@@ -40,8 +40,15 @@
 //! not on HTTP/2, where clients do not wait long. Trailers pass both ways; on HTTP/1 to clients that said
 //! `te: trailers`, those that the response's `trailer` names.
 //!
+//! # Tunnels
+//! An upgrade (HTTP/1.1, of a request without a body, to anything but HTTP and TLS: what they would bring past us nobody
+//! here would see) and a CONNECT go to the service as requests whose body is what the client sends through the tunnel;
+//! the body of a response that grants it (101; 2xx) is what comes back. So tickets and taps stay open as long as the
+//! tunnel, bytes are pulled as ever, and flow control of HTTP/2 is obeyed. A tunnel is not idle; the deadline of a drain
+//! cuts it, and so does a client that takes nothing for as long as a connection may be idle.
+//!
 //! # Not here
-//! Upgrades and CONNECT, which is answered as a request without a route. HTTP/2 server push.
+//! Extended CONNECT (RFC 8441). HTTP/2 server push.
 //!
 //! # What it costs
 //! One allocation per request for its `x-request-id`, one where a list in `x-forwarded-for` grows, one for a deadline;
@@ -55,13 +62,21 @@ mod connection;
 mod deadline;
 mod drive;
 mod io;
+mod limited;
+mod linger;
+mod tunnel;
 
+#[cfg(doc)]
+use crate::forward::Rules;
 use crate::{
     HttpError, Request, Response,
     forward::{Forwarded, RequestId},
 };
+pub(crate) use tunnel::{Chunks, FromClient, Prefixed};
+
 use connection::{Connection, Listener};
 use drive::{Drive, LINGER};
+use linger::linger;
 use mesh_core::{BoxError, Name, Peer, time};
 use mesh_net::{Detected, Rewind, Watch, detect};
 use std::{future::Future, io::Result as IoResult, pin::pin, sync::Arc, task::Poll, time::Duration};
@@ -93,17 +108,25 @@ pub struct Options {
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default: keep.
     pub request_id: RequestId,
+    /// How many proxies stand before this one whose `x-forwarded-for` counts; see [`Rules::trusted_hops`]. With any,
+    /// the peer in the record of a call is the client that they name, which costs an allocation per request. Default 0.
+    pub trusted_hops: usize,
     /// The most fields in a head; more are answered with 431. Default 100; on HTTP/1 any other number costs an
     /// allocation per request.
     pub headers: usize,
-    /// The largest head in bytes; a larger one is answered with 431. Default 64 KiB, at least 8 KiB. Also how many
+    /// The largest head in bytes; a larger one is answered with 431, or with 414 where its
+    /// first line alone is longer. Default 64 KiB, at least 8 KiB. Also how many
     /// bytes of a response HTTP/1 holds for a client that reads slowly.
     pub header_bytes: usize,
+    /// The largest body of a request in bytes; a larger one is answered with 413, or cut where its answer has begun.
+    /// Default: any; otherwise a body whose length is not said beforehand costs an allocation.
+    pub body: Option<u64>,
     /// The most HTTP/2 streams of a connection at once. Default 100.
     pub streams: u32,
     /// How long the head of an HTTP/1 request may take from its first byte; then it is answered with 408. Default 10 s.
     pub header_timeout: Duration,
-    /// How long a connection may be without a request; then it is closed. Default 60 s.
+    /// How long a connection may be without a request; then it is closed. And how long a client may take nothing of
+    /// what is written to it; then the connection is cut. Default 60 s.
     pub idle_timeout: Duration,
     /// How old a connection may become, give or take a tenth, so that not all end at once; then it takes no more
     /// requests and ends with the last one. Default: any age.
@@ -117,8 +140,10 @@ impl Default for Options {
             protocol: Protocol::Http,
             forwarded: Forwarded::Append,
             request_id: RequestId::Keep,
+            trusted_hops: 0,
             headers: 100,
             header_bytes: 64 * 1024,
+            body: None,
             streams: 100,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -177,13 +202,18 @@ impl Server {
     {
         let connection = Arc::new(Connection::new(self.listener.clone(), peer));
         async move {
-            let io = match connection.options().protocol {
-                Protocol::Http => detect_until(io, connection.options().idle_timeout, &drain).await?,
+            let protocol = connection.options().protocol;
+            let io = match protocol {
                 Protocol::Http1 => Detected::Http1(Rewind::new(io)),
-                Protocol::Http2 | Protocol::Grpc => Detected::Http2(Rewind::new(io)),
+                _ => detect_until(io, connection.options().idle_timeout, &drain).await?,
             };
             match io {
                 Detected::Closed => Ok(Ended::Closed),
+                // it does not begin as HTTP/2 does (RFC 9113, section 3.4)
+                Detected::Http1(io) if matches!(protocol, Protocol::Http2 | Protocol::Grpc) => {
+                    Box::pin(linger(io)).await;
+                    Err("a client does not begin as HTTP/2 does".into())
+                }
                 Detected::Http1(io) => {
                     let codec = codec::http1(io, service, &connection);
                     Drive::new(codec, connection, drain).run().await

@@ -1,5 +1,7 @@
 use super::{
-    Shared, pool,
+    Shared,
+    limit::Permit,
+    pool,
     upload::Before,
     wire::{Line, Wire},
 };
@@ -30,6 +32,8 @@ pub(crate) struct Http1 {
     connection: Option<Connection<TokioIo<Wire>, CallBody<Body>>>,
     line: Arc<Line>,
     waker: Waker,
+    /// When it has become too old for another request.
+    pub(super) expires: Nanos,
     /// When a sweep first saw it idle.
     pub(super) idle_since: Option<Nanos>,
     pub(super) home: pool::Home,
@@ -40,7 +44,7 @@ pub(super) type Sent = Result<http::Response<Incoming>, TrySendError<Request>>;
 
 impl Http1 {
     /// Connects.
-    pub(super) async fn open(shared: &Arc<Shared>) -> Result<Box<Self>, UpstreamError> {
+    pub(super) async fn open(shared: &Arc<Shared>, permit: Permit) -> Result<Box<Self>, UpstreamError> {
         let timeout = shared.options.connect_timeout;
         let connecting = shared.options.connector.connect(&shared.address, timeout);
         let transport = super::wire::within(timeout, connecting).await?;
@@ -52,8 +56,9 @@ impl Http1 {
             connection: Some(connection),
             waker: Waker::from(line.clone()),
             line,
+            expires: shared.expiry(),
             idle_since: None,
-            home: pool::Home::enter(shared),
+            home: pool::Home::enter(shared, permit),
         }))
     }
 

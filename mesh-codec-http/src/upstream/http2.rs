@@ -1,13 +1,14 @@
 use super::{
     Shared,
-    pool::{self, Acquired, Home, Opened},
+    limit::{self, Grant, Limit},
+    pool::{self, Acquired, Home, NotOpened, Opened},
     upload::{Upload, UploadError},
     wire::{Line, Wire},
 };
-use crate::{Request, UpstreamError, UpstreamErrorKind};
+use crate::{HttpError, Request, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use h2::{
-    Reason, RecvStream,
+    Ping, PingPong, Reason, RecvStream,
     client::{Builder, Connection, ResponseFuture, SendRequest},
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -20,6 +21,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 use tokio::{sync::oneshot, task::AbortHandle};
 
@@ -27,6 +29,10 @@ use tokio::{sync::oneshot, task::AbortHandle};
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all responses of a connection together: slow readers do not hold up the others until there are 64.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// After so long without a byte a connection is sent a PING, if a request has been sent on it since the last one.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long the answer may take.
+const PONG: Duration = Duration::from_secs(3);
 /// Streams to open before the upstream has said how many it takes.
 const INITIAL_STREAMS: usize = 100;
 
@@ -36,12 +42,29 @@ pub(super) struct Http2 {
     state: Arc<State>,
     /// How many streams there had been, and when, at the sweep that first saw it idle.
     idle: Option<(u64, Nanos)>,
+    /// When it has become too old for another request.
+    pub(super) expires: Nanos,
+    line: Arc<Line>,
+    ping: Option<PingPong>,
+    silence: Silence,
+}
+
+/// What is known of a connection from which nothing has come.
+#[derive(Default)]
+struct Silence {
+    /// The sweep that noticed.
+    since: Option<Nanos>,
+    asked: Option<Nanos>,
+    /// How many streams there had been when it was asked last: a peer is asked no more often than it is sent requests,
+    /// since some take more for an attack.
+    streams: u64,
 }
 
 struct State {
     open: AtomicU32,
     opened: AtomicU64,
     over: AtomicBool,
+    limit: Arc<Limit>,
 }
 
 impl Http2 {
@@ -49,6 +72,35 @@ impl Http2 {
     pub(super) fn is_over(&mut self) -> bool {
         self.state.over.load(Relaxed)
             || matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// Asks a connection for a sign of life that is silent while requests wait. One that gives none is over: it gets no
+    /// new request, those on it go on. To be called by each sweep.
+    pub(super) fn probe(&mut self, now: Nanos) {
+        let Some(ping) = &mut self.ping else { return };
+        if self.line.take_received() {
+            if self.silence.asked.is_some() {
+                let _ = ping.poll_pong(&mut Context::from_waker(Waker::noop()));
+            }
+            self.silence = Silence { streams: self.silence.streams, ..Silence::default() };
+            return;
+        }
+        let since = *self.silence.since.get_or_insert(now);
+        match self.silence.asked {
+            Some(asked) if now.since(asked) >= PONG => {
+                tracing::debug!("an upstream does not answer a PING, its connection gets no more requests");
+                self.state.over.store(true, Relaxed);
+            }
+            Some(_) => {}
+            None => {
+                let opened = self.state.opened.load(Relaxed);
+                let is_due = opened != self.silence.streams && now.since(since) >= SILENCE;
+                if is_due && self.state.open.load(Relaxed) > 0 && ping.send_ping(Ping::opaque()).is_ok() {
+                    self.silence.streams = opened;
+                    self.silence.asked = Some(now);
+                }
+            }
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -93,53 +145,61 @@ struct Slot(Arc<State>);
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
+        if self.0.limit.has_pending() {
+            pool::stream_freed(&self.0.limit);
+        }
     }
 }
 
 /// A stream, on a new connection where no other takes more.
-pub(super) async fn acquire(shared: &Arc<Shared>) -> Result<Stream, UpstreamError> {
+pub(super) async fn acquire(shared: &Arc<Shared>) -> Result<Stream, HttpError> {
     wait(pool::acquire(shared), shared).await
 }
 
 /// The same, when it has begun.
-pub(super) async fn wait(mut acquired: Acquired, shared: &Arc<Shared>) -> Result<Stream, UpstreamError> {
+pub(super) async fn wait(mut acquired: Acquired, shared: &Arc<Shared>) -> Result<Stream, HttpError> {
     let mut deaths = 0;
     loop {
-        let (opened, empty) = match acquired {
+        let ending = || UpstreamError::new(UpstreamErrorKind::Connect, "the worker is ending");
+        let (opened, empty, pending) = match acquired {
             Acquired::Stream(stream) => return Ok(stream),
-            Acquired::Wait { opened, empty } => (opened, empty),
+            Acquired::Wait { opened, empty, _pending } => (opened, empty, _pending),
+            Acquired::Full => return Err(limit::full()),
+            Acquired::Ending => return Err(ending().into()),
         };
         if empty {
             deaths += 1;
         }
         if deaths > 2 {
             let what = "the upstream closes connections as soon as they are made";
-            return Err(UpstreamError::new(UpstreamErrorKind::Reset, what));
+            return Err(UpstreamError::new(UpstreamErrorKind::Reset, what).into());
         }
         match opened.await {
             Ok(Ok(())) => {}
-            Ok(Err((kind, error))) => return Err(UpstreamError::new(kind, error)),
-            Err(_) => return Err(UpstreamError::new(UpstreamErrorKind::Connect, "the worker is ending")),
+            Ok(Err(NotOpened::Failed(kind, error))) => return Err(UpstreamError::new(kind, error).into()),
+            Ok(Err(NotOpened::Full)) => return Err(limit::full()),
+            Err(_) => return Err(ending().into()),
         }
+        drop(pending);
         acquired = pool::acquire(shared);
     }
 }
 
 /// Makes a connection for all who wait, and then runs it.
-pub(super) async fn open(shared: Arc<Shared>) {
+pub(super) async fn open(shared: Arc<Shared>, number: u64) {
     /// Those who wait hear of it whatever happens to this task.
-    struct Told(Option<Arc<Shared>>);
+    struct Told(Option<(Arc<Shared>, u64)>);
     impl Told {
         fn tell(mut self, connection: Option<Http2>, opened: &Opened) {
-            if let Some(shared) = self.0.take() {
-                pool::opened(&shared, connection).into_iter().for_each(|waiter| tell(waiter, opened));
+            if let Some((shared, number)) = self.0.take() {
+                pool::opened(&shared, number, connection).into_iter().for_each(|waiter| tell(waiter, opened));
             }
         }
     }
     impl Drop for Told {
         fn drop(&mut self) {
-            if let Some(shared) = self.0.take() {
-                pool::opened(&shared, None);
+            if let Some((shared, number)) = self.0.take() {
+                pool::opened(&shared, number, None);
             }
         }
     }
@@ -147,18 +207,38 @@ pub(super) async fn open(shared: Arc<Shared>) {
         let _ = waiter.send(opened.clone());
     }
 
-    let told = Told(Some(shared.clone()));
+    let told = Told(Some((shared.clone(), number)));
     let timeout = shared.options.connect_timeout;
-    let (sender, connection) = match super::wire::within(timeout, handshake(&shared)).await {
+    let Ok(Grant::Permit(permit)) = shared.limit.admit(0, false, timeout).await else {
+        return told.tell(None, &Err(NotOpened::Full));
+    };
+    if !pool::is_awaited(&shared, number) {
+        return;
+    }
+    let (sender, mut connection, line) = match super::wire::within(timeout, handshake(&shared)).await {
         Ok(made) => made,
         Err(error) => {
             let text = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
-            return told.tell(None, &Err((error.kind(), text)));
+            return told.tell(None, &Err(NotOpened::Failed(error.kind(), text)));
         }
     };
-    let state = Arc::new(State { open: AtomicU32::new(0), opened: AtomicU64::new(0), over: AtomicBool::new(false) });
-    let _home = Home::enter(&shared);
-    told.tell(Some(Http2 { sender, state: state.clone(), idle: None }), &Ok(()));
+    let state = Arc::new(State {
+        open: AtomicU32::new(0),
+        opened: AtomicU64::new(0),
+        over: AtomicBool::new(false),
+        limit: shared.limit.clone(),
+    });
+    let _home = Home::enter(&shared, permit);
+    let pooled = Http2 {
+        sender,
+        state: state.clone(),
+        idle: None,
+        expires: shared.expiry(),
+        line,
+        ping: connection.ping_pong(),
+        silence: Silence::default(),
+    };
+    told.tell(Some(pooled), &Ok(()));
     drop(shared);
     // the streams have heard what is to hear
     let _ = connection.await;
@@ -167,7 +247,7 @@ pub(super) async fn open(shared: Arc<Shared>) {
 
 /// Connects, and waits for the first bytes of the upstream: its settings, which say how many streams it takes. A
 /// peer that takes connections and says nothing is found out here.
-async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wire, Bytes>), UpstreamError> {
+async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wire, Bytes>, Arc<Line>), UpstreamError> {
     let connector = &shared.options.connector;
     let transport = connector.connect(&shared.address, shared.options.connect_timeout).await?;
     let line = Arc::new(Line::default());
@@ -187,7 +267,7 @@ async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wi
         Poll::Pending => Poll::Pending,
     })
     .await?;
-    Ok((sender, connection))
+    Ok((sender, connection, line))
 }
 
 /// A request that brought no response.

@@ -9,6 +9,10 @@
 //!   response or reads the body polls it.
 //! - **HTTP/2**: requests share a connection, up to the number of streams the upstream takes; then another is made.
 //!   Requests that come while one is being made wait for it.
+//! - There are no more than [`UpstreamOptions::max_connections`] over all threads, exactly. Requests that find none free
+//!   wait in one queue, first come, first served; an idle connection of another thread is closed to make room.
+//! - **Nobody waits for what has stalled**: who comes a second after a handshake over HTTP/2 has begun begins another. A
+//!   connection that is silent while a request waits is sent a PING, and gets no new request if nothing comes back.
 //! - An idle one is closed by [`sweep`] after [`UpstreamOptions::idle`], or when its endpoint leaves by [`retain`].
 //!
 //! # What is sent again
@@ -20,6 +24,9 @@
 //! | HTTP/1: an idle connection is closed after the request was written | a request without a body whose method is idempotent |
 //! | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says the request was not looked at | every request of whose body no more than one frame of 64 KiB was taken: none, or a unary gRPC call |
 //! | HTTP/2: a connection that had carried a request before is lost | a request without a body whose method is idempotent |
+//!
+//! A tunnel (an upgrade over HTTP/1.1, a CONNECT) is asked for once: over HTTP/1.1 on a connection made for it, over HTTP/2
+//! as a stream. An upgrade goes on over HTTP/2 as a request without.
 //!
 //! What is not sent again fails with [`UpstreamErrorKind::Reset`] or
 //! [`UpstreamErrorKind::RefusedStream`], for a retry layer to judge.
@@ -51,7 +58,9 @@
 mod head;
 mod http1;
 mod http2;
+mod limit;
 mod pool;
+mod tunnel;
 mod upload;
 mod wire;
 
@@ -66,9 +75,11 @@ use http_body::Body as _;
 use http1::{Http1, Sent};
 use http2::InFlight;
 use hyper::{body::Incoming, client::conn::TrySendError};
+use limit::{Grant, Limit};
 use mesh_core::{
-    Address, Context as Call, Endpoint, EndpointId, Name, Rejection,
+    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Rejection,
     http::{CallBody, GovernedBody},
+    time,
 };
 use pin_project_lite::pin_project;
 use pool::Acquired;
@@ -104,6 +115,15 @@ pub struct UpstreamOptions {
     pub connect_timeout: Duration,
     /// How long a connection is kept that nobody uses, to within the second between two sweeps. Default 60 s.
     pub idle: Duration,
+    /// How old a connection may become, give or take a tenth; then no more requests are sent on it. Looked at where it is
+    /// idle, to within the second between two sweeps. Default: any age.
+    pub max_age: Option<Duration>,
+    /// The most connections to the endpoint at once, over all threads; idle ones count. At least 1. Default 1024.
+    pub max_connections: u32,
+    /// The most requests that may wait at once, over all threads: for a connection where there are as many as may be, or
+    /// over HTTP/2 for the one that is being made. More are refused with [`Kind::PoolFull`](mesh_core::Kind::PoolFull),
+    /// and so is one that has waited for as long as a connection may take to be made. Default 1024.
+    pub max_pending: u32,
     /// The label of the metrics. Default none.
     pub cluster: Name,
     /// What opens sockets. Default [`mesh_net::Connector`].
@@ -116,6 +136,9 @@ impl Default for UpstreamOptions {
             protocol: UpstreamProtocol::default(),
             connect_timeout: Duration::from_secs(5),
             idle: Duration::from_secs(60),
+            max_age: None,
+            max_connections: 1024,
+            max_pending: 1024,
             cluster: Name::NONE,
             connector: Arc::new(mesh_net::Connector::default()),
         }
@@ -128,6 +151,9 @@ impl fmt::Debug for UpstreamOptions {
             .field("protocol", &self.protocol)
             .field("connect_timeout", &self.connect_timeout)
             .field("idle", &self.idle)
+            .field("max_age", &self.max_age)
+            .field("max_connections", &self.max_connections)
+            .field("max_pending", &self.max_pending)
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
@@ -156,17 +182,29 @@ struct Shared {
     endpoint: EndpointId,
     address: Address,
     options: UpstreamOptions,
+    limit: Arc<Limit>,
     active: metrics::Gauge,
     idle: metrics::Gauge,
 }
 
+impl Shared {
+    /// When a connection that is made now has become too old.
+    fn expiry(&self) -> Nanos {
+        let age = self.options.max_age;
+        age.map_or(Nanos::MAX, |age| time::now().plus(age.mul_f64(0.9 + 0.2 * fastrand::f64())))
+    }
+}
+
 impl Upstream {
     /// The way to `endpoint`. Connections are shared by all that lead to the same endpoint, whatever their options: a
-    /// change of options closes none. Those that were used last on a thread decide how long its connections are kept.
+    /// change of options closes none. Those that were used last on a thread decide how long its connections are kept;
+    /// the limits of those that were given last hold for all.
     pub fn new(endpoint: &Endpoint, options: UpstreamOptions) -> Self {
         let gauge = |state| metrics::gauge!("mesh_upstream_connections", "cluster" => options.cluster.as_str(), "state" => state);
         let (active, idle) = (gauge("active"), gauge("idle"));
-        Self(Arc::new(Shared { endpoint: endpoint.id(), address: endpoint.address().clone(), options, active, idle }))
+        let limit = Limit::of(endpoint.id(), &options);
+        let (endpoint, address) = (endpoint.id(), endpoint.address().clone());
+        Self(Arc::new(Shared { endpoint, address, options, limit, active, idle }))
     }
 }
 
@@ -194,6 +232,10 @@ impl Service<Request> for Upstream {
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::AsDownstream => request.version() == Version::HTTP_2,
         };
+        let tunnel = request.body().inner().is_tunnel();
+        if tunnel && http2 {
+            only_connect(&mut request);
+        }
         let about = match begin(&self.0.address, &mut request, http2) {
             Ok(about) => about,
             Err(rejection) => return Box::pin(std::future::ready(Err(rejection.into()))),
@@ -210,6 +252,9 @@ impl Service<Request> for Upstream {
                 }
                 waiting => Box::pin(on_awaited(shared, waiting, request, about)),
             };
+        }
+        if tunnel {
+            return Box::pin(tunnel::ask(shared, request, about));
         }
         match pool::checkout(&shared) {
             Some(mut connection) => {
@@ -253,6 +298,15 @@ fn begin(address: &Address, request: &mut Request, http2: bool) -> Result<About,
         is_repeatable: is_bodyless && method.is_idempotent(),
         call,
     })
+}
+
+/// HTTP/2 has no upgrades: the request goes on without (RFC 9110, section 7.8, leaves that to us).
+#[cold]
+fn only_connect(request: &mut Request) {
+    if *request.method() != Method::CONNECT {
+        request.headers_mut().remove(header::UPGRADE);
+        *request.body_mut().inner_mut() = Body::empty();
+    }
 }
 
 /// A client of HTTP/1.0 may name no host, an upstream must be told one.
@@ -329,9 +383,20 @@ fn again(mut failed: TrySendError<Request>, connection: &Http1, about: &About) -
     }
 }
 
-/// Sends a request on a connection made for it.
+/// Sends a request on a connection made for it, or, where there are as many as may be, on the next that is free.
 async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
-    let mut connection = Http1::open(&shared).await?;
+    let permit = loop {
+        let granted = shared.limit.admit(pool::worker(), true, shared.options.connect_timeout).await?;
+        let mut connection = match granted {
+            Grant::Permit(permit) => break permit,
+            Grant::Connection(connection) => connection,
+        };
+        if connection.is_reusable() {
+            let sent = connection.send(request, about.is_repeatable);
+            return OnIdle { shared, connection: Some(connection), sent, about, again: None }.await;
+        }
+    };
+    let mut connection = Http1::open(&shared, permit).await?;
     let result = {
         let mut sent = pin!(connection.send(request, false));
         poll_fn(|cx| connection.poll_response(sent.as_mut(), cx)).await

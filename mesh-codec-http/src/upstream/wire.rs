@@ -196,6 +196,11 @@ impl Line {
         self.received.load(Acquire)
     }
 
+    /// Whether a byte has come since this was asked.
+    pub(super) fn take_received(&self) -> bool {
+        self.received.swap(false, AcqRel)
+    }
+
     /// What was sent since [`Line::begin`], if all of it was kept and no byte has come back.
     pub(super) fn recorded(&self) -> Option<MutexGuard<'_, Vec<u8>>> {
         (self.recording.load(Acquire) && !self.has_received()).then(|| lock(&self.sent))

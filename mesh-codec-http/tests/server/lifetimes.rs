@@ -1,13 +1,15 @@
 use crate::harness::{Ends, connect, connect_fn, connect_through, full, get, ok, options, response};
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use mesh_codec_http::{
     Body, HttpError, Request, Response,
     server::{Options, Protocol},
 };
-use mesh_core::Outcome;
+use mesh_core::{BoxError, Outcome};
 use std::time::Duration;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep},
 };
 use tower::service_fn;
@@ -51,12 +53,12 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_answer_the_farewell_is_left() {
-    for first_bytes in ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+    for (first_bytes, seconds) in [("", 60.0), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", 65.0)] {
         let mut connected = connect_fn(options(Protocol::Http2), ok);
         connected.send(first_bytes).await;
         let start = Instant::now();
         connected.server.await.unwrap().unwrap();
-        assert!(about(start.elapsed(), 65.0), "{:?}", start.elapsed());
+        assert!(about(start.elapsed(), seconds), "{:?}", start.elapsed());
     }
 }
 
@@ -67,7 +69,35 @@ async fn a_response_that_nobody_reads_does_not_hold_a_connection() {
     connected.send(GET).await;
     let start = Instant::now();
     connected.server.await.unwrap().unwrap();
-    assert!(about(start.elapsed(), 65.0), "{:?}", start.elapsed());
+    assert!(about(start.elapsed(), 60.0), "{:?}", start.elapsed());
+}
+
+/// A stream without an end.
+async fn endless(_: Request) -> Result<Response, HttpError> {
+    let frames = std::iter::repeat_with(|| Ok::<_, BoxError>(Frame::data(Bytes::from(vec![b'x'; 1000]))));
+    Ok(response(Body::boxed(StreamBody::new(tokio_stream::iter(frames)))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
+    for first_bytes in [
+        GET.as_bytes(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09shop.test",
+    ] {
+        let ends = Ends::default();
+        let mut connected = connect_through(options(Protocol::Http), 4096, ends.watch(service_fn(endless)));
+        connected.io.write_all(first_bytes).await.unwrap();
+        let mut some = [0; 4000];
+        for _ in 0..10 {
+            sleep(Duration::from_secs(50)).await;
+            connected.io.read_exact(&mut some).await.unwrap();
+        }
+        assert!(ends.take().is_empty());
+        let start = Instant::now();
+        connected.server.await.unwrap().unwrap();
+        assert!(about(start.elapsed(), 60.0), "{:?}", start.elapsed());
+        assert_eq!(ends.next().await.0, Outcome::Cancelled);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,4 +240,27 @@ async fn the_deadline_of_a_drain_cuts() {
     connected.server.await.unwrap().unwrap();
     assert!(about(start.elapsed(), 3.0), "{:?}", start.elapsed());
     assert_eq!(ends.next().await.0, Outcome::Cancelled);
+}
+
+/// A client that is still sending reads the answer all the same, and then the end.
+#[tokio::test(start_paused = true)]
+async fn a_close_with_bytes_unread_is_not_a_reset() {
+    for first_bytes in ["GARBAGE\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HT"] {
+        let mut connected = connect_through(options(Protocol::Http), 1024, service_fn(ok));
+        connected.send(first_bytes).await;
+        let mut answer = Vec::new();
+        connected.io.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 40"), "{answer:?}");
+        for _ in 0..50 {
+            connected.io.write_all(&[b'x'; 1000]).await.unwrap();
+        }
+        let start = Instant::now();
+        let _ = connected.server.await.unwrap();
+        assert!(about(start.elapsed(), 1.0), "{:?}", start.elapsed());
+        assert!(connected.io.write_all(b"x").await.is_err());
+    }
+    // what is not HTTP/2 is not answered
+    let mut connected = connect_through(options(Protocol::Http2), 1024, service_fn(ok));
+    connected.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(connected.talk("").await, "");
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bodies;
+mod clients;
 mod deadlines;
 mod ends;
 mod garbage;
@@ -10,5 +11,7 @@ mod heads;
 mod http1;
 mod http2;
 mod lifetimes;
+mod limits;
 mod proxied;
 mod sockets;
+mod tunnels;

@@ -203,6 +203,9 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
         },
         connect_timeout: spec.connect.timeout,
         idle: spec.connect.idle,
+        max_age: spec.connect.max_age,
+        max_connections: spec.connect.max_connections.get(),
+        max_pending: spec.connect.max_pending,
         cluster,
         connector: process.connector(),
     }

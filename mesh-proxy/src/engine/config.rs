@@ -233,6 +233,7 @@ impl ListenerConfig {
             let running = Route {
                 name: Name::intern(&route.name),
                 template: route.template().map_or(Name::NONE, |template| Name::intern(template.as_str())),
+                tunnels: !route.matches.methods.is_empty(),
                 edit: RequestEdit::of(route).map(Box::new),
                 response: (!route.headers.response.is_empty()).then(|| Arc::new(route.headers.response.clone())),
                 target,

@@ -10,7 +10,7 @@ use mesh_codec_http::{
     forward,
     server::{Options, Protocol, Server},
 };
-use mesh_core::{Address, Name, spec::Node};
+use mesh_core::{Address, Name, spec::Node, units::Size};
 use mesh_net::{BindError, Drain, ListenOptions, Listener};
 use std::{
     fs::{Permissions, set_permissions},
@@ -178,12 +178,21 @@ fn server(spec: &ListenerSpec) -> Option<Server> {
         protocol,
         forwarded: match spec.forwarded {
             Forwarded::Append => forward::Forwarded::Append,
+            Forwarded::Replace => forward::Forwarded::Replace,
             Forwarded::Off => forward::Forwarded::Off,
         },
         request_id: match spec.request_id {
             RequestId::Keep => forward::RequestId::Keep,
+            RequestId::Always => forward::RequestId::Always,
             RequestId::Off => forward::RequestId::Off,
         },
-        ..Options::default()
+        trusted_hops: spec.trusted_hops,
+        headers: spec.limits.headers,
+        header_bytes: spec.limits.header_bytes.as_usize(),
+        streams: spec.limits.streams,
+        body: spec.limits.body.map(Size::bytes),
+        header_timeout: spec.timeouts.header,
+        idle_timeout: spec.timeouts.idle,
+        max_age: spec.timeouts.max_age,
     }))
 }

@@ -36,6 +36,8 @@ pub(super) struct Route {
     pub(super) name: Name,
     /// The template of its path; [`Name::NONE`] where it has none.
     pub(super) template: Name,
+    /// Whether it may take a CONNECT: it names the methods that it takes.
+    pub(super) tunnels: bool,
     pub(super) edit: Option<Box<RequestEdit>>,
     /// What is changed of its responses.
     pub(super) response: Option<Arc<HeaderOps>>,
@@ -203,6 +205,10 @@ impl Service<Request> for RouterService {
         let Some(route) = self.router.route(&request) else {
             return Routed::refused(Rejection::new(Kind::NoRoute));
         };
+        // a tunnel leads wherever the endpoint likes: a route that takes it says so
+        if *request.method() == http::Method::CONNECT && !route.tunnels {
+            return Routed::refused(Rejection::new(Kind::NoRoute));
+        }
         request.context().set_route(route.name);
         if !route.template.is_none() {
             request.context().set_template(route.template);

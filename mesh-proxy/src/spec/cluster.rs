@@ -1,4 +1,7 @@
-use super::{Discovery, Faults, Pipeline};
+use super::{
+    Discovery, Faults, Pipeline,
+    limits::{positive, positive_option},
+};
 use mesh_core::{
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position},
@@ -7,7 +10,7 @@ use mesh_core::{
 use mesh_lb::{PANIC_THRESHOLD, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// `clusters.NAME`
 #[derive(Clone, Debug)]
@@ -47,18 +50,36 @@ pub enum UpstreamProtocol {
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectSpec {
     /// How long a connection may take to be ready. Default 5s.
-    #[serde(with = "units::duration")]
+    #[serde(serialize_with = "units::duration::serialize", deserialize_with = "positive")]
     #[schemars(schema_with = "units::duration::schema")]
     pub timeout: Duration,
     /// How long an unused connection is kept. Default 60s.
     #[serde(with = "units::duration")]
     #[schemars(schema_with = "units::duration::schema")]
     pub idle: Duration,
+    /// How old a connection may become, give or take a tenth. Default any age.
+    #[serde(
+        serialize_with = "units::duration::option::serialize",
+        deserialize_with = "positive_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "units::duration::schema")]
+    pub max_age: Option<Duration>,
+    /// The most connections at once, over all workers, at least 1. Default 1024.
+    pub max_connections: NonZeroU32,
+    /// The most requests that wait for one at once, over all workers. Default 1024.
+    pub max_pending: u32,
 }
 
 impl Default for ConnectSpec {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), idle: Duration::from_secs(60) }
+        Self {
+            timeout: Duration::from_secs(5),
+            idle: Duration::from_secs(60),
+            max_age: None,
+            max_connections: const { NonZeroU32::new(1024).unwrap() },
+            max_pending: 1024,
+        }
     }
 }
 

@@ -1,4 +1,7 @@
-use super::{BindSpec, ConnectionLayer, Faults, Pipeline, RelaySpec, RelayTimeouts, RouteSpec, route};
+use super::{
+    BindSpec, ConnectionLayer, Faults, LimitsSpec, Pipeline, RelaySpec, RouteSpec, TimeoutsSpec, limits::Timeouts,
+    route,
+};
 use mesh_core::{
     pipeline::Place,
     spec::{Key, LayerSpec, Node, Position, Spanned},
@@ -23,6 +26,12 @@ pub struct ListenerSpec {
     pub forwarded: Forwarded,
     /// What becomes of `x-request-id`. Default `keep`.
     pub request_id: RequestId,
+    /// How many proxies before this one have a say in who the client is. Default 0.
+    pub trusted_hops: usize,
+    /// How much a client may ask for.
+    pub limits: LimitsSpec,
+    /// How long a client may take; a relay has its own.
+    pub timeouts: TimeoutsSpec,
     /// What becomes of slashes that follow each other in a path. Default `off`.
     pub merge_slashes: MergeSlashes,
     /// When it ends among the others. Default `normal`.
@@ -59,6 +68,8 @@ pub enum Forwarded {
     /// The peer's address is appended to `x-forwarded-for`; `x-forwarded-proto` is set where it is absent.
     #[default]
     Append,
+    /// What a client claims is dropped, and both are written anew.
+    Replace,
     /// They are passed on as they are.
     Off,
 }
@@ -70,6 +81,8 @@ pub enum RequestId {
     /// One is made where there is none.
     #[default]
     Keep,
+    /// One is made for every request.
+    Always,
     /// It is passed on as it is.
     Off,
 }
@@ -117,6 +130,15 @@ pub(super) struct Settings {
     /// What becomes of `x-request-id`. Default `keep`.
     #[schemars(with = "Option<RequestId>")]
     request_id: Option<Node>,
+    /// How many of the last addresses in `x-forwarded-for` decide who the client is. Default 0.
+    #[schemars(with = "Option<u32>")]
+    trusted_hops: Option<Node>,
+    /// How large what may be.
+    #[schemars(with = "Option<LimitsSpec>")]
+    limits: Option<Node>,
+    /// How long what may take.
+    #[schemars(with = "Option<Timeouts>")]
+    timeouts: Option<Node>,
     /// What becomes of slashes that follow each other in a path. Default `off`.
     #[schemars(with = "Option<MergeSlashes>")]
     merge_slashes: Option<Node>,
@@ -129,15 +151,11 @@ pub(super) struct Settings {
     /// The routes; the first that matches wins.
     #[schemars(with = "Option<Vec<route::Settings>>")]
     routes: Option<Node>,
-    // these two are read with a relay
+    // read with a relay
     /// The cluster that it relays to, where its protocol is `tcp`.
     #[serde(rename = "cluster")]
     #[schemars(with = "Option<String>")]
     _cluster: Option<Node>,
-    /// How long what may take, where its protocol is `tcp`.
-    #[serde(rename = "timeouts")]
-    #[schemars(with = "Option<RelayTimeouts>")]
-    _timeouts: Option<Node>,
 }
 
 impl ListenerSpec {
@@ -159,12 +177,15 @@ impl ListenerSpec {
         };
         let bind = faults.take(BindSpec::read(&settings.bind), &format!("{path}.bind"));
         let of = |part: Option<Node>, name: &str| (part, format!("{path}.{name}"));
-        let (protocol, forwarded, request_id, drain, merge_slashes) = (
+        let (protocol, forwarded, request_id, drain, merge_slashes, trusted_hops, limits, timeouts) = (
             of(settings.protocol, "protocol"),
             of(settings.forwarded, "forwarded"),
             of(settings.request_id, "request_id"),
             of(settings.drain, "drain"),
             of(settings.merge_slashes, "merge_slashes"),
+            of(settings.trusted_hops, "trusted_hops"),
+            of(settings.limits, "limits"),
+            of(settings.timeouts, "timeouts"),
         );
         let protocol = read_or_default(&protocol, faults);
         // the peer of a Unix socket has no address to append
@@ -176,11 +197,14 @@ impl ListenerSpec {
         let request_id = read_or_default(&request_id, faults);
         let merge_slashes = read_or_default(&merge_slashes, faults);
         let drain = read_or_default(&drain, faults);
+        let trusted_hops = read_or_default(&trusted_hops, faults);
+        let limits = read_or_default(&limits, faults);
         let connection =
             ConnectionLayer::read_list(settings.connection.as_ref(), &format!("{path}.connection"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
         let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
         let relays = protocol == ListenerProtocol::Tcp;
+        let timeouts = if relays { TimeoutsSpec::default() } else { read_or_default(&timeouts, faults) };
         let relay = relays.then(|| RelaySpec::read(node, &path, faults)).flatten();
         if !relays {
             RelaySpec::refuse(node, &path, faults);
@@ -198,6 +222,9 @@ impl ListenerSpec {
             connection,
             forwarded,
             request_id,
+            trusted_hops,
+            limits,
+            timeouts,
             merge_slashes,
             drain,
             relay,

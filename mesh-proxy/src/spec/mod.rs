@@ -5,6 +5,7 @@ mod action;
 mod bind;
 mod cluster;
 mod connection;
+mod limits;
 mod listener;
 mod matches;
 mod pairs;
@@ -20,6 +21,7 @@ pub use action::{
 pub use bind::BindSpec;
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
 pub use connection::ConnectionLayer;
+pub use limits::{LimitsSpec, TimeoutsSpec};
 pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, MergeSlashes, RequestId};
 pub use matches::{AbsolutePath, HostPattern, MatchSpec, PathPattern, Pattern, PatternError, StringMatcher};
 pub use registration::RegistrationSpec;

@@ -37,7 +37,7 @@ impl Default for RelayTimeouts {
 impl RelaySpec {
     /// Reads it from a listener that relays. `None`: it is faulty.
     pub(super) fn read(listener: &Node, path: &str, faults: &mut Faults) -> Option<Self> {
-        for key in ["routes", "forwarded", "request_id"] {
+        for key in ["routes", "forwarded", "request_id", "trusted_hops", "limits"] {
             if let Some(node) = listener.get(key) {
                 let why = if key == "routes" { "it has `cluster` in place of routes" } else { "that is for HTTP" };
                 let invalid = Invalid::new(format!("a listener over tcp has no `{key}`: {why}"));
@@ -58,15 +58,10 @@ impl RelaySpec {
 
     /// Says what is out of place in a listener that does not relay.
     pub(super) fn refuse(listener: &Node, path: &str, faults: &mut Faults) {
-        for key in ["cluster", "timeouts"] {
-            if let Some(node) = listener.get(key) {
-                let invalid = Invalid::new(format!("`{key}` is for listeners with `protocol: tcp`"));
-                let invalid = match key {
-                    "cluster" => invalid.with_suggestion("use `routes: [ { cluster: … } ]`"),
-                    _ => invalid,
-                };
-                faults.found.push(invalid.at(node).in_path(format!("{path}.{key}")));
-            }
+        if let Some(node) = listener.get("cluster") {
+            let invalid = Invalid::new("`cluster` is for listeners with `protocol: tcp`");
+            let invalid = invalid.with_suggestion("use `routes: [ { cluster: … } ]`");
+            faults.found.push(invalid.at(node).in_path(format!("{path}.cluster")));
         }
     }
 }

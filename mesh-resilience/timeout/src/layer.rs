@@ -79,8 +79,8 @@ impl Shared {
             nanos => {
                 let arrived = context.arrived().unwrap_or_else(time::now);
                 let total = arrived.plus(Duration::from_nanos(nanos));
-                // for layers further in that queue or try again; a gRPC stream may go on after it
-                if context.protocol() != Name::GRPC {
+                // for layers further in that queue or try again; a gRPC stream or a tunnel may go on after it
+                if !matches!(context.protocol(), Name::GRPC | Name::TUNNEL) {
                     context.limit_deadline(total);
                 }
                 total

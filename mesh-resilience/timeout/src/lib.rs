@@ -49,8 +49,8 @@
 //!   its upstream's, and is not idle. Frames of a response count to the nanosecond. Those of a request are looked at when
 //!   the time is over, so where it is they that stop, the call is given up after one to two times `idle`.
 //! - **The deadline** counts from arrival, whatever the request does. A call after its deadline is not made.
-//! - **Streams**: once there is a head, a gRPC call obeys `idle` and its own deadline only, an upgrade (`101`) only `idle`;
-//!   any other response `total` and `idle`.
+//! - **Streams**: once there is a head, a gRPC call obeys `idle` and its own deadline only, an upgrade (`101`) and a
+//!   CONNECT only `idle`; any other response `total` and `idle`.
 //! - **Cut off**: the body of a response ends with the refusal as its error, so that HTTP/2 resets the stream and HTTP/1.1
 //!   closes without the last chunk; that of a gRPC one ends with trailers, `DEADLINE_EXCEEDED`. A [`Tap`](mesh_core::Tap)
 //!   does it.

@@ -76,8 +76,9 @@ where
         let watch = if limits.is_none() {
             None
         } else {
-            // a request that has ended already has nothing more to tell
-            let context = if context.request_ended().is_some() { Context::none() } else { context.clone() };
+            // a request that has ended already has nothing more to tell, unless a tunnel is to follow
+            let over = context.request_ended().is_some() && context.protocol() != Name::TUNNEL;
+            let context = if over { Context::none() } else { context.clone() };
             Some(Watch { limits, timer: None, context, name: self.name, reach: self.reach.clone() })
         };
         TimeoutFuture { inner: Some(self.inner.call(request)), refused: None, watch, request: PhantomData }
@@ -188,7 +189,8 @@ impl<M> Watch<M> {
     }
 
     /// What is left of the limits once there is a head. The deadline goes on where only the body will tell how the call
-    /// ends: a gRPC stream, for which the total time is over with the head, as it is for an upgrade.
+    /// ends: a gRPC stream, for which the total time is over with the head, as it is for an upgrade and a
+    /// CONNECT.
     fn leave_tap<R, T>(&mut self, response: &mut T)
     where
         M: Reach<R, T>,
@@ -201,6 +203,7 @@ impl<M> Watch<M> {
         let at = match response.head().outcome_and_code() {
             (None, _) => deadline,
             (Some(_), Code::Http(101)) => Nanos::MAX,
+            (Some(_), Code::Http(200..300)) if self.context.protocol() == Name::TUNNEL => Nanos::MAX,
             (Some(_), _) => total,
         };
         if at != Nanos::MAX || idle != Duration::MAX {
