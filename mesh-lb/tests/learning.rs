@@ -142,9 +142,9 @@ async fn the_last_one_is_not_left_alone() {
         let says = Some(("retry-after", &b"10"[..]));
         let (mut balance, endpoints) = balance(policy, 3, Server { says, ..Server::with(BROKEN) });
         (0..20).for_each(|_| drop(call(&mut balance)));
-        assert_eq!(endpoints.iter().filter(|endpoint| endpoint.health().is_eligible()).count(), 1);
+        assert_eq!(endpoints.iter().filter(|endpoint| endpoint.health().is_healthy()).count(), 1);
         tokio::time::advance(Duration::from_secs(11)).await;
-        assert!(endpoints.iter().all(|endpoint| endpoint.health().is_eligible()));
+        assert!(endpoints.iter().all(|endpoint| endpoint.health().is_healthy()));
     }
 }
 
