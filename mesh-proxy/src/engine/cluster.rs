@@ -212,7 +212,6 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
         max_pending: spec.connect.max_pending,
         cluster,
         connector: process.connector(),
-        ..UpstreamOptions::default()
     }
 }
 
