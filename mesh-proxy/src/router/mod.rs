@@ -19,6 +19,20 @@
 //! assert_eq!(router.route(&request), Some(&"users"));
 //! # Ok::<(), mesh_core::spec::Invalid>(())
 //! ```
+//!
+//! # What it costs
+//! To find a route, with four header fields in the request (`cargo bench -p mesh-proxy --bench instructions` and
+//! `--bench routing`; nanoseconds on a busy virtual machine):
+//!
+//! | routes | instructions | ns |
+//! | --- | ---: | ---: |
+//! | one, prefix `/` | 221 | 44 |
+//! | 10,000 on 1,000 hosts: an exact path | 1,377 | 154 |
+//! | … a prefix of three segments | 1,795 | 190 |
+//! | … a template with two variables, five segments | 2,350 | 267 |
+//! | … a header asked for in vain, then the last route of the host | 1,611 | 164 |
+//! | … a domain's route | 1,341 | 148 |
+//! | … no such host | 873 | 85 |
 
 mod build;
 mod conditions;
