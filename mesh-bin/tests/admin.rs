@@ -125,7 +125,7 @@ fn the_log_is_changed_while_it_runs() {
     let quiet = asked(&mesh, "PUT", "/log", JSON, r#"{ "filter": "off" }"#);
     assert_eq!(quiet.status, 200);
     let before = mesh.output();
-    assert_eq!(asked(&mesh, "PUT", "/log", &format!("{JSON}"), r#"{ "filter": "warn" }"#).status, 200);
+    assert_eq!(asked(&mesh, "PUT", "/log", JSON, r#"{ "filter": "warn" }"#).status, 200);
     assert_eq!(mesh.output(), before, "nothing is logged any more");
     mesh.stop();
 }

@@ -144,9 +144,12 @@ const HTTP1: &[(&str, &str, Fate)] = &[
      Goes("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello")),
 ];
 
+/// Its name, the header fields, the body, and what becomes of it.
+type Http2Case = (&'static str, &'static [(&'static str, &'static str)], &'static str, Fate);
+
 /// Fields of an HTTP/2 request behind `:method`, `:scheme` and `:path`, its body, and what becomes of it.
 #[rustfmt::skip]
-const HTTP2: &[(&str, &[(&str, &str)], &str, Fate)] = &[
+const HTTP2: &[Http2Case] = &[
     ("H2, as it should be", &[(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a"), ("content-length", "5")], "hello",
      Goes("POST / HTTP/1.1\r\ncontent-length: 5\r\nhost: a\r\n\r\nhello")),
     ("H2.CL", &[(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a"), ("content-length", "0")], "hello", Reset),

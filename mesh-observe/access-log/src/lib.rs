@@ -73,9 +73,10 @@
 //! [`flush`] before a program ends.
 //!
 //! # What it costs
-//! No allocation and, unless two threads meet, no waiting for a lock. In instructions beside another gate: 2,000 for the
-//! default text with fourteen operators, 300 for a line that is not sampled out until its end, one branch when off.
-//! `cargo bench -p mesh-access-log --bench instructions` counts. Memory: 128 KiB per processor and sink.
+//! No allocation and, unless two threads meet, no waiting for a lock. A header costs what one look at all of them does, a
+//! value its copy; a request that is not drawn by `sample` alone costs a random number, one that passes a log switched off
+//! a branch. `cargo bench -p mesh-access-log --bench instructions` counts. Memory: a buffer of 64 KiB for each processor
+//! and one for the writer, as far as they are filled.
 //!
 //! | feature | brings |
 //! | --- | --- |

@@ -94,11 +94,10 @@ fn what_is_wrong_is_said() {
     let fault = |settings: Value| {
         let faults =
             registry::<Line>().check(&specs(json!([{ "access_log": settings }])), &Site::library()).unwrap_err();
-        let said = match &faults[0].suggestion {
+        match &faults[0].suggestion {
             Some(suggestion) => format!("{}; {suggestion}", faults[0]),
             None => faults[0].to_string(),
-        };
-        said
+        }
     };
     let said = fault(json!({ "format": { "text": "ok %RESPONSE_COD%" } }));
     assert!(said.starts_with("[0].access_log.format.text: unknown operator `%RESPONSE_COD%` at character 4"), "{said}");

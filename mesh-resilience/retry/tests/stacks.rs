@@ -44,6 +44,7 @@ async fn an_axum_router() {
 type Messages = Vec<Result<Vec<u8>, Status>>;
 
 /// A tonic service that says its name; its first answers are UNAVAILABLE, in the head. And how often it was called.
+#[allow(clippy::type_complexity, reason = "a closure has no name to give it")]
 fn flaky(
     name: u8,
     fails: u32,
