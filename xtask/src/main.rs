@@ -20,6 +20,7 @@ usage: cargo xtask TARGET
 
   test          set up what the tests need, then every test, interop with real peers included
   interop       the tests of the program and of discovery, with real peers, alone
+  conformance   h2spec (needs Go) and Autobahn (needs Python 2.7) through the sidecar
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
@@ -54,6 +55,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
     match target {
         Some("test") => check::test(&mut steps),
         Some("interop") => check::interop(&mut steps),
+        Some("conformance") => check::conformance(&mut steps),
         Some("lint") => check::lint(&mut steps),
         Some("doc") => check::doc(&mut steps),
         Some("features") => check::features(&mut steps),
