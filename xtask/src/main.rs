@@ -5,6 +5,7 @@
 mod check;
 mod command;
 mod compare;
+mod fuzz;
 mod measure;
 mod setup;
 mod step;
@@ -33,6 +34,7 @@ usage: cargo xtask TARGET
   memory        resident memory after start and under load
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
   reload        a large spec taken again under load: how long it takes, what clients see
+  fuzz          every parser, fed by libFuzzer, for 60 s each or as many as are given
   load          throughput under wrk and h2load, without a single error
   compare       the sidecar beside HAProxy, nginx and Envoy: [--rounds N] [--seconds N] [NAME...]; half an hour
 ";
@@ -88,6 +90,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::compare);
             steps.run("compare", || compare::compare(rest));
         }
+        Some("fuzz") => steps.run("fuzz", || fuzz::fuzz(rest.first().map(String::as_str))),
         Some("bench") => steps.run("bench", || bench(rest)),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");
