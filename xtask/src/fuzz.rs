@@ -26,7 +26,7 @@ pub(crate) fn fuzz(seconds: Option<&str>) -> Outcome {
     let dir = target().join("fuzz");
     // with a target named, programs that run during the build are not instrumented
     let host = output(Command::new("rustc").args(["--print", "host-tuple"]))?.trim().to_owned();
-    let mut build = cargo(["build", "--locked", "--release", "--target", &host]);
+    let mut build = cargo(["build", "--release", "--target", &host]);
     build.current_dir(&place).env("CARGO_TARGET_DIR", &dir).env("RUSTFLAGS", FLAGS.join(" "));
     run(&mut build)?;
     let mut lines = String::new();
