@@ -14,10 +14,21 @@ fn links_lead_to_files() {
         let text = fs::read_to_string(&path).expect("the document");
         let directory = path.parent().expect("a directory");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if !target.starts_with("https://") && !directory.join(target).exists() {
+            let is_there = match target.strip_prefix('#') {
+                Some(anchor) => text.lines().any(|line| anchor_of(line).is_some_and(|of| of == anchor)),
+                None => directory.join(target).exists(),
+            };
+            if !target.starts_with("https://") && !is_there {
                 broken.push(format!("{document}: {target}"));
             }
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// What a heading is linked by.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
+    let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    Some(kept.replace(' ', "-"))
 }

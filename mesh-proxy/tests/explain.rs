@@ -73,7 +73,7 @@ fn json_has_every_default_and_no_secret() {
     assert_eq!(app["discovery"]["static"][0], json!({ "address": "127.0.0.1:9001", "weight": 1 }));
     assert_eq!((&app["protocol"], &app["pipeline"]), (&Value::Null, &json!([])));
     assert_eq!(app["endpoint_pipeline"][0]["run"][0]["layer"], json!("circuit_breaker"));
-    assert_eq!(far["connect"], json!({ "timeout": "5s", "idle": "5s" }));
+    assert_eq!(far["connect"], json!({ "timeout": "5s", "idle": "5s", "max_connections": 1024, "max_pending": 1024 }));
     assert_eq!(far["discovery"]["etcd"]["user"], json!("u"));
     assert_eq!(shown["registrations"]["app"]["with"]["etcd"]["prefix"], json!("${PREFIX}"));
 }
