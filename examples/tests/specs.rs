@@ -167,7 +167,8 @@ fn editors_find_the_schema() {
         let first = text.lines().next().unwrap_or("");
         let name = first.strip_prefix("# yaml-language-server: $schema=");
         let name = name.unwrap_or_else(|| panic!("{}: {first}", path.display()));
-        let schema = fs::read_to_string(here().join(name)).expect("the schema that it names");
+        let schema =
+            fs::read_to_string(path.parent().expect("a directory").join(name)).expect("the schema that it names");
         let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
         let spec = root(&text, &path.display().to_string()).to_json();
         let found = breaches(&schema, &spec);

@@ -103,6 +103,7 @@ fn what_is_refused() {
         assert_eq!(status("PUT", "/log", form, good), 415, "{form}");
         assert_eq!(status("POST", "/drain", form, "{}"), 415, "{form}");
     }
+    assert_eq!(status("POST", "/drain", "content-type: text/plain\r\n", ""), 415);
     assert_eq!(status("PUT", "/log", JSON, "{"), 400);
     assert_eq!(status("PUT", "/log", JSON, ""), 400);
     assert_eq!(status("PUT", "/log", JSON, r#"{ "level": "debug" }"#), 400);

@@ -55,6 +55,7 @@ fn json_has_every_default_and_no_secret() {
         (&web["protocol"], &web["forwarded"], &web["request_id"]),
         (&json!("http"), &json!("append"), &json!("keep"))
     );
+    assert_eq!((&web["limits"]["headers"], &web["timeouts"]["header"]), (&json!(100), &json!("10s")));
     // two gates in a run, what stands by itself, and another run
     let pipeline = web["pipeline"].as_array().expect("stages");
     assert_eq!(pipeline.len(), 3, "{web:#}");
@@ -73,7 +74,7 @@ fn json_has_every_default_and_no_secret() {
     assert_eq!(app["discovery"]["static"][0], json!({ "address": "127.0.0.1:9001", "weight": 1 }));
     assert_eq!((&app["protocol"], &app["pipeline"]), (&Value::Null, &json!([])));
     assert_eq!(app["endpoint_pipeline"][0]["run"][0]["layer"], json!("circuit_breaker"));
-    assert_eq!(far["connect"], json!({ "timeout": "5s", "idle": "5s", "max_connections": 1024, "max_pending": 1024 }));
+    assert_eq!((&far["connect"]["timeout"], &far["connect"]["idle"]), (&json!("5s"), &json!("5s")));
     assert_eq!(far["discovery"]["etcd"]["user"], json!("u"));
     assert_eq!(shown["registrations"]["app"]["with"]["etcd"]["prefix"], json!("${PREFIX}"));
 }

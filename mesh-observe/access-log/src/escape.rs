@@ -15,7 +15,7 @@ impl Mode {
     /// Appends a value.
     pub(crate) fn escape(self, value: &[u8], into: &mut Vec<u8>) {
         // most values need nothing, and are copied in one go
-        if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        if is_plain(value) {
             return into.extend_from_slice(value);
         }
         match self {
@@ -23,6 +23,26 @@ impl Mode {
             Mode::Json => json(value, into),
         }
     }
+}
+
+/// Whether it is printable ASCII without quotation mark and backslash. Eight bytes at a time: in a value of usual length
+/// that is what costs.
+fn is_plain(value: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // the high bit of some byte is set if one of them is zero, and of none if none is
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (chunks, rest) = value.as_chunks::<8>();
+    // spaces are plain
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = chunks.iter().chain([&last]).fold(0, |found, chunk| {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let named = [b'"', b'\\', 0x7f].map(|byte| zero(word ^ (ONES * u64::from(byte))));
+        found | word | control | named[0] | named[1] | named[2]
+    });
+    found & HIGH == 0
 }
 
 fn text(byte: u8, into: &mut Vec<u8>) {

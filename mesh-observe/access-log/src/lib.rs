@@ -73,10 +73,11 @@
 //! [`flush`] before a program ends.
 //!
 //! # What it costs
-//! No allocation and, unless two threads meet, no waiting for a lock. A header costs what one look at all of them does, a
-//! value its copy; a request that is not drawn by `sample` alone costs a random number, one that passes a log switched off
-//! a branch. `cargo bench -p mesh-access-log --bench instructions` counts. Memory: a buffer of 64 KiB for each processor
-//! and one for the writer, as far as they are filled.
+//! No allocation and, unless two threads meet, no waiting for a lock. In instructions behind another gate, those of the
+//! writer included: 7,700 for the default text with its fourteen operators, 10,400 for the default object of 21 fields,
+//! 2,900 for method, path and code; 3,600 for a request with the default text that gets no line in the end, 140 for one
+//! that `sample` alone leaves out, 110 when off. `cargo bench -p mesh-access-log --bench instructions` counts. Memory: a
+//! buffer of 64 KiB for each processor and one for the writer, as far as they are filled.
 //!
 //! | feature | brings |
 //! | --- | --- |

@@ -195,13 +195,15 @@ async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Incoming
         Ok(Err(error)) => return Err(text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
         Ok(Ok(body)) => body.to_bytes(),
     };
+    let essence =
+        headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("").split(';').next().unwrap_or(""));
+    let is_json = essence.map(|essence| essence.trim().eq_ignore_ascii_case("application/json"));
+    // one that says nothing need not say of what type that is
+    if !is_json.unwrap_or(body.is_empty()) {
+        return Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bodies are JSON: content-type: application/json\n"));
+    }
     if body.is_empty() {
         return Ok(T::default());
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bodies are JSON: content-type: application/json\n"));
     }
     serde_json::from_slice(&body).map_err(|error| text(StatusCode::BAD_REQUEST, format!("{error}\n")))
 }

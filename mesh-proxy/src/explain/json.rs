@@ -34,7 +34,10 @@ pub fn explain_json(plan: &Plan) -> Value {
                 }
                 absent(node, "forwarded", &listener.forwarded);
                 absent(node, "request_id", &listener.request_id);
+                absent(node, "trusted_hops", &listener.trusted_hops);
                 absent(node, "merge_slashes", &listener.merge_slashes);
+                fill(node, "limits", serde_json::to_value(listener.limits).unwrap_or_default());
+                fill(node, "timeouts", serde_json::to_value(listener.timeouts).unwrap_or_default());
                 node.insert("pipeline".into(), pipeline(&planned.pipeline));
                 let written = match node.remove("routes") {
                     Some(Value::Array(routes)) => routes,

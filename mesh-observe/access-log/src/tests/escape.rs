@@ -24,6 +24,21 @@ fn json() {
     assert_eq!(escaped(Mode::Json, "\u{9b}31m\u{2028}\u{85}\x7f".as_bytes()), r"\u009b31m\u2028\u0085\u007f");
 }
 
+/// Each byte at each place, among others that need nothing.
+#[test]
+fn what_needs_nothing_is_told_from_what_does() {
+    for length in 1..20 {
+        for place in 0..length {
+            for byte in 0..=u8::MAX {
+                let mut value = vec![b'~'; length];
+                value[place] = byte;
+                let plain = (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+                assert_eq!(escaped(Mode::Text, &value).as_bytes() == value, plain, "{byte} at {place} of {length}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_value_ends_a_line_or_a_field(value in proptest::collection::vec(any::<u8>(), 0..200)) {
