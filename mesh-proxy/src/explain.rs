@@ -67,9 +67,9 @@ pub fn explain(plan: &Plan) -> String {
     }
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let mut node = Tree::new(cluster_line(cluster));
-        node.pipeline(&planned.pipeline);
-        if let Some(relay) = &planned.relay {
-            node.pipeline(&relay.pipeline);
+        node.pipeline(&planned.http.pipeline);
+        if let Some(way) = &planned.tcp {
+            node.pipeline(&way.pipeline);
         }
         match planned.discovery.as_ref().map(|source| (source, source.fixed_targets())) {
             Some((_, Some(targets))) => node.children.extend(
@@ -83,9 +83,9 @@ pub fn explain(plan: &Plan) -> String {
             None => {}
         }
         let mut each = Tree::new("before each endpoint".into());
-        each.pipeline(&planned.endpoint_pipeline);
-        if let Some(relay) = &planned.relay {
-            each.pipeline(&relay.endpoint_pipeline);
+        each.pipeline(&planned.http.endpoint_pipeline);
+        if let Some(way) = &planned.tcp {
+            each.pipeline(&way.endpoint_pipeline);
         }
         if !each.children.is_empty() {
             node.children.push(each);

@@ -11,7 +11,7 @@ use crate::{
 use mesh_codec_http::Http;
 use mesh_core::{
     Address, Protocol, Registry,
-    pipeline::{CheckedPipeline, Place, Site, Spawn},
+    pipeline::{CheckedPipeline, Fate, Place, Site, Spawn, States},
     spec::{Invalid, LayerSpec, Node, Spanned, nearest},
 };
 use mesh_discovery::{CheckedRegistrar, CheckedSource};
@@ -63,13 +63,26 @@ pub(crate) struct PlannedRelay {
     pub(crate) pipeline: CheckedPipeline<Connection>,
 }
 
-/// Of a cluster that is relayed to.
+/// The layers of a cluster and of its endpoints, for one protocol.
 #[derive(Debug)]
-pub(crate) struct PlannedRelayCluster {
-    pub(crate) site: Site<Connection>,
-    pub(crate) pipeline: CheckedPipeline<Connection>,
-    pub(crate) endpoint_site: Site<Connection>,
-    pub(crate) endpoint_pipeline: CheckedPipeline<Connection>,
+pub(crate) struct PlannedWay<P: Protocol> {
+    pub(crate) site: Site<P>,
+    pub(crate) pipeline: CheckedPipeline<P>,
+    pub(crate) endpoint_site: Site<P>,
+    pub(crate) endpoint_pipeline: CheckedPipeline<P>,
+}
+
+impl<P: Protocol> PlannedWay<P> {
+    fn settle(&mut self, settle: impl Fn(Site<P>) -> Site<P>) {
+        self.site = settle(self.site.clone());
+        self.endpoint_site = settle(self.endpoint_site.clone());
+    }
+
+    /// Takes the states along where what runs goes on.
+    pub(crate) fn keep(&self, previous: &States<P>, next: &mut States<P>) {
+        self.pipeline.make(&self.site, previous, next);
+        next.add_to_report(self.endpoint_pipeline.report(&self.endpoint_site, Fate::Kept));
+    }
 }
 
 #[derive(Debug)]
@@ -82,11 +95,9 @@ pub(crate) struct PlannedRoute {
 pub(crate) struct PlannedCluster {
     /// `None` where the spec names no good one: then there are faults.
     pub(crate) discovery: Option<CheckedSource>,
-    pub(crate) site: Site<Http>,
-    pub(crate) pipeline: CheckedPipeline<Http>,
-    pub(crate) endpoint_site: Site<Http>,
-    pub(crate) endpoint_pipeline: CheckedPipeline<Http>,
-    pub(crate) relay: Option<PlannedRelayCluster>,
+    pub(crate) http: PlannedWay<Http>,
+    /// Where connections are relayed to it.
+    pub(crate) tcp: Option<PlannedWay<Connection>>,
     pub(crate) usage: Use,
 }
 
@@ -161,21 +172,18 @@ impl Plan {
 
     /// Gives every site what only the engine has.
     pub(crate) fn settle(&mut self, spawn: &Arc<dyn Spawn>, settle: impl Fn(Site<Http>) -> Site<Http>) {
-        let each = |site: &mut Site<Http>| *site = settle(site.clone().with_spawn(spawn.clone()));
+        let http = |site: Site<Http>| settle(site.with_spawn(spawn.clone()));
+        let tcp = |site: Site<Connection>| site.with_spawn(spawn.clone());
         for listener in &mut self.listeners {
-            each(&mut listener.site);
-            listener.routes.iter_mut().for_each(|route| each(&mut route.site));
+            listener.site = http(listener.site.clone());
+            listener.routes.iter_mut().for_each(|route| route.site = http(route.site.clone()));
             if let Some(relay) = &mut listener.relay {
-                relay.site = relay.site.clone().with_spawn(spawn.clone());
+                relay.site = tcp(relay.site.clone());
             }
         }
         for cluster in &mut self.clusters {
-            each(&mut cluster.site);
-            each(&mut cluster.endpoint_site);
-            if let Some(relay) = &mut cluster.relay {
-                relay.site = relay.site.clone().with_spawn(spawn.clone());
-                relay.endpoint_site = relay.endpoint_site.clone().with_spawn(spawn.clone());
-            }
+            cluster.http.settle(http);
+            cluster.tcp.iter_mut().for_each(|way| way.settle(tcp));
         }
     }
 
@@ -289,32 +297,25 @@ impl Checker<'_> {
         // the layers are of the protocol of those who come
         let (for_requests, for_relays) =
             if usage.layers_are_of_relays() { ([&[][..]; 2], layers) } else { (layers, [&[][..]; 2]) };
-        let registry = &self.layers.http;
-        let (site, pipeline, endpoint_site, endpoint_pipeline) =
-            self.cluster_pipelines(registry, cluster, for_requests, &path);
-        let registry = &self.layers.tcp;
-        let relay = usage.by_relays.then(|| {
-            let (site, pipeline, endpoint_site, endpoint_pipeline) =
-                self.cluster_pipelines(registry, cluster, for_relays, &path);
-            PlannedRelayCluster { site, pipeline, endpoint_site, endpoint_pipeline }
-        });
-        PlannedCluster { discovery, site, pipeline, endpoint_site, endpoint_pipeline, relay, usage }
+        let http = self.way(&self.layers.http, cluster, for_requests, &path);
+        let tcp = usage.by_relays.then(|| self.way(&self.layers.tcp, cluster, for_relays, &path));
+        PlannedCluster { discovery, http, tcp, usage }
     }
 
-    fn cluster_pipelines<P: Protocol>(
+    fn way<P: Protocol>(
         &mut self,
         registry: &Registry<P>,
         cluster: &ClusterSpec,
         [layers, endpoint_layers]: [&[LayerSpec]; 2],
         path: &str,
-    ) -> (Site<P>, CheckedPipeline<P>, Site<P>, CheckedPipeline<P>) {
+    ) -> PlannedWay<P> {
         let labels = vec![("cluster", cluster.name.clone())];
         let site = Site::new(Place::Cluster, path).with_labels(labels.clone());
         let pipeline = self.pipeline_of(registry, layers, &site, &format!("{path}.pipeline"));
         let endpoint_site = Site::new(Place::Endpoint, &format!("{path}.endpoints")).with_labels(labels);
         let endpoint_pipeline =
             self.pipeline_of(registry, endpoint_layers, &endpoint_site, &format!("{path}.endpoint_pipeline"));
-        (site, pipeline, endpoint_site, endpoint_pipeline)
+        PlannedWay { site, pipeline, endpoint_site, endpoint_pipeline }
     }
 
     fn discovery(&mut self, node: &Node, path: &str) -> Option<CheckedSource> {

@@ -1,6 +1,10 @@
-//! A cluster: its pipeline, its balancer, and for each endpoint a pipeline and the connections.
+//! A cluster: where its endpoints come from, and the ways to them.
 
-use super::{config::AllStates, connections::ProcessLimit, endpoint_stages::EndpointStages, relay::RelayCluster};
+use super::{
+    config::AllStates,
+    connections::ProcessLimit,
+    way::{Entrance, Way},
+};
 use crate::{
     plan::{PlannedCluster, Use},
     spec::{ClusterSpec, UpstreamProtocol},
@@ -10,34 +14,25 @@ use mesh_codec_http::{
     upstream::{self, Upstream, UpstreamOptions},
 };
 use mesh_core::{
-    Endpoint, Endpoints, Name, Protocol, Subscription, Target,
-    pipeline::{Fate, LayerReport, Spawn, Stage, StageFuture, StageHandle, StageRef, State},
+    Endpoint, Endpoints, Name, Target,
+    pipeline::{Fate, LayerReport, Spawn, StageRef, State},
 };
 use mesh_discovery::{CheckedSource, Discovery as _};
-use mesh_lb::BalanceLayer;
-use mesh_net::Connection;
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use mesh_net::{Connection, Connector, Dial};
+use std::sync::Arc;
 use tokio::sync::oneshot;
-use tower_layer::Layer as _;
-use tower_service::Service;
 
 /// A running cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     name: Name,
-    stage: StageHandle<Http>,
     source: Arc<Source>,
     /// As the spec says it.
     load_balancer: serde_json::Value,
-    endpoint_stages: Option<Arc<EndpointStages<Http>>>,
-    _observes: Option<Subscription>,
     usage: Use,
-    relay: Option<RelayCluster>,
+    http: Way<Http>,
+    /// Of connections that are relayed to it.
+    tcp: Option<Way<Connection>>,
 }
 
 /// Where the endpoints of a cluster come from, and what is known of them. A reload that leaves it as it is shares it.
@@ -102,49 +97,28 @@ impl Cluster {
             before => Arc::new(Source::begin(planned.discovery.clone(), before.map(|before| &**before), spawn)),
         };
         let endpoints = &source.endpoints;
-        let relay_before = before.and_then(|before| before.relay.as_ref());
-        let relay = planned
-            .relay
+        let options = upstream_options(spec, name, process);
+        let http = Way::make(
+            spec,
+            &planned.http,
+            endpoints,
+            before.map(|before| &before.http),
+            &previous.http,
+            &mut next.http,
+            move |endpoint: &Arc<Endpoint>| Upstream::new(endpoint, options.clone()),
+        );
+        let tcp_before = before.and_then(|before| before.tcp.as_ref());
+        let timeout = spec.connect.timeout;
+        let dial = move |endpoint: &Arc<Endpoint>| Dial::new(endpoint, Connector::default(), timeout);
+        let tcp = planned
+            .tcp
             .as_ref()
-            .map(|planned| RelayCluster::make(spec, planned, endpoints, relay_before, &previous.tcp, &mut next.tcp));
-        if let (None, Some(gone)) = (&relay, relay_before) {
+            .map(|planned| Way::make(spec, planned, endpoints, tcp_before, &previous.tcp, &mut next.tcp, dial));
+        if let (None, Some(gone)) = (&tcp, tcp_before) {
             next.tcp.add_to_report(gone.endpoint_layers(Fate::Removed));
         }
-        let (previous, next) = (&previous.http, &mut next.http);
-        let pipeline = planned.pipeline.make(&planned.site, previous, next);
-        let options = upstream_options(spec, name, process);
-        let inherited = before.and_then(|before| before.endpoint_stages.as_ref());
-        let endpoint_stages = (!planned.endpoint_pipeline.is_empty()).then(|| {
-            let inherited = inherited.map(|stages| stages.hand_over()).unwrap_or_default();
-            let (pipeline, site) = (planned.endpoint_pipeline.clone(), planned.endpoint_site.clone());
-            let options = options.clone();
-            let leaf = move |endpoint: &Arc<Endpoint>| Stage::new(Upstream::new(endpoint, options.clone()));
-            Arc::new(EndpointStages::new(pipeline, site, leaf, inherited))
-        });
-        // made where the set is driven, before a worker sees the endpoint
-        let observes = endpoint_stages.clone().map(|stages| endpoints.subscribe(move |set| stages.observe(set)));
-        match (&endpoint_stages, inherited) {
-            (Some(stages), _) => next.add_to_report(stages.report()),
-            (None, Some(gone)) => next.add_to_report(gone.layers(Fate::Removed)),
-            (None, None) => {}
-        }
-        let stage = {
-            // one layer for all workers: the table of the endpoints is built once for each change
-            let balance =
-                BalanceLayer::new(endpoints.clone(), spec.load_balancer).panic_threshold(spec.panic_threshold);
-            let stages = endpoint_stages.clone();
-            StageHandle::new(move || {
-                let (stages, options) = (stages.clone(), options.clone());
-                let make = move |endpoint: &Arc<Endpoint>| match &stages {
-                    None => EndpointCall::Direct(Upstream::new(endpoint, options.clone())),
-                    Some(stages) => EndpointCall::Stage(stages.stage(endpoint)),
-                };
-                pipeline.apply(Stage::new(balance.layer(make)))
-            })
-        };
         let load_balancer = serde_json::to_value(spec.load_balancer).unwrap_or_default();
-        let usage = planned.usage;
-        Self { name, stage, source, load_balancer, endpoint_stages, _observes: observes, usage, relay }
+        Self { name, source, load_balancer, usage: planned.usage, http, tcp }
     }
 
     /// Its name.
@@ -169,28 +143,29 @@ impl Cluster {
 
     /// What a report says of the layers of its endpoints where all have one fate.
     pub(super) fn endpoint_layers(&self, fate: Fate) -> Vec<LayerReport> {
-        let mut layers = self.endpoint_stages.as_ref().map(|stages| stages.layers(fate)).unwrap_or_default();
-        layers.extend(self.relay.iter().flat_map(|relay| relay.endpoint_layers(fate)));
+        let mut layers = self.http.endpoint_layers(fate);
+        layers.extend(self.tcp.iter().flat_map(|way| way.endpoint_layers(fate)));
         layers
     }
 
     /// The states of its endpoints' layers, to be dropped after all that uses them.
     pub(super) fn endpoint_states(&self) -> Vec<Arc<State>> {
-        let mut states = self.relay.as_ref().map(RelayCluster::endpoint_states).unwrap_or_default();
-        if let Some(stages) = &self.endpoint_stages {
-            states.extend(stages.hand_over().into_values().map(|inherited| inherited.states as Arc<State>));
-        }
-        states
+        self.http.endpoint_states().chain(self.tcp.iter().flat_map(Way::endpoint_states)).collect()
     }
 
     /// Where requests enter it.
     pub(super) fn stage(&self) -> StageRef<Http> {
-        self.stage.stage()
+        self.http.stage()
+    }
+
+    /// Where requests enter it, for who keeps it.
+    pub(super) fn http(self: &Arc<Self>) -> Entrance<Http> {
+        Entrance::new(self.http.stage(), self.clone())
     }
 
     /// Where connections enter it, if there are listeners that relay to it.
-    pub(super) fn relay(&self) -> Option<StageRef<Connection>> {
-        self.relay.as_ref().map(RelayCluster::stage)
+    pub(super) fn tcp(self: &Arc<Self>) -> Option<Entrance<Connection>> {
+        Some(Entrance::new(self.tcp.as_ref()?.stage(), self.clone()))
     }
 }
 
@@ -208,62 +183,5 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
         max_pending: spec.connect.max_pending,
         cluster,
         connector: process.connector(),
-    }
-}
-
-/// The service of one endpoint.
-pub(super) enum EndpointCall<P: Protocol, S> {
-    /// Its pipeline is empty.
-    Direct(S),
-    Stage(StageRef<P>),
-}
-
-impl<P: Protocol, S: Clone> Clone for EndpointCall<P, S> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Direct(service) => Self::Direct(service.clone()),
-            Self::Stage(stage) => Self::Stage(*stage),
-        }
-    }
-}
-
-impl<P, S> Service<P::Request> for EndpointCall<P, S>
-where
-    P: Protocol,
-    S: Service<P::Request, Response = P::Response, Error = P::Error, Future: Unpin>,
-{
-    type Response = P::Response;
-    type Error = P::Error;
-    type Future = EndpointFuture<P, S::Future>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), P::Error>> {
-        // both are always ready
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: P::Request) -> Self::Future {
-        match self {
-            Self::Direct(upstream) => EndpointFuture::Direct(upstream.call(request)),
-            Self::Stage(stage) => EndpointFuture::Stage(stage.call(request)),
-        }
-    }
-}
-
-pub(super) enum EndpointFuture<P: Protocol, F> {
-    Direct(F),
-    Stage(StageFuture<P>),
-}
-
-impl<P: Protocol, F> Future for EndpointFuture<P, F>
-where
-    F: Future<Output = Result<P::Response, P::Error>> + Unpin,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Direct(inner) => Pin::new(inner).poll(cx),
-            Self::Stage(inner) => Pin::new(inner).poll(cx),
-        }
     }
 }

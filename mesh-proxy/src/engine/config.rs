@@ -82,11 +82,9 @@ impl Config {
             let cluster = match before {
                 Some(kept) if written.is(&spec.name, node) && kept.usage() == planned.usage => {
                     // takes the states along
-                    planned.pipeline.make(&planned.site, &previous.http, &mut states.http);
-                    states.http.add_to_report(planned.endpoint_pipeline.report(&planned.endpoint_site, Fate::Kept));
-                    if let Some(relay) = &planned.relay {
-                        relay.pipeline.make(&relay.site, &previous.tcp, &mut states.tcp);
-                        states.tcp.add_to_report(relay.endpoint_pipeline.report(&relay.endpoint_site, Fate::Kept));
+                    planned.http.keep(&previous.http, &mut states.http);
+                    if let Some(way) = &planned.tcp {
+                        way.keep(&previous.tcp, &mut states.tcp);
                     }
                     kept.clone()
                 }
@@ -217,9 +215,9 @@ impl ListenerConfig {
         next: &mut AllStates,
     ) -> Self {
         let relay = spec.relay.as_ref().zip(planned.relay.as_ref()).and_then(|(spec, planned)| {
-            // a plan names no cluster that is not there
-            let cluster = clusters.get(&spec.cluster.value)?.clone();
-            RelayListener::make(spec, planned, cluster, &previous.tcp, &mut next.tcp)
+            // a plan names no cluster that is not there, and has a way for connections to it
+            let cluster = clusters.get(&spec.cluster.value)?.tcp()?;
+            Some(RelayListener::make(spec, planned, cluster, &previous.tcp, &mut next.tcp))
         });
         let (previous, next) = (&previous.http, &mut next.http);
         let routes = spec.routes.iter().zip(&planned.routes).filter_map(|(route, planned)| {
@@ -269,9 +267,9 @@ impl ListenerConfig {
 /// What a route does in the end. A plan names no cluster that is not there.
 fn leaf(route: &RouteSpec, clusters: &Clusters) -> Option<Leaf> {
     Some(match &route.action {
-        ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.clone()),
+        ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.http()),
         ActionSpec::Split(split) => {
-            let parts = split.0.iter().filter_map(|(name, weight)| Some((clusters.get(&name.value)?.clone(), *weight)));
+            let parts = split.0.iter().filter_map(|(name, weight)| Some((clusters.get(&name.value)?.http(), *weight)));
             Leaf::Split(Arc::new(Split::new(parts)?))
         }
         ActionSpec::Redirect(redirect) => {

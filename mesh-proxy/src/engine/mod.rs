@@ -16,6 +16,7 @@ mod retire;
 mod route;
 mod split;
 mod status;
+mod way;
 mod worker;
 
 pub(crate) use listener::bind;

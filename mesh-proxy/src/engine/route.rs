@@ -5,6 +5,7 @@ use super::{
     edit::{RequestEdit, set_path},
     redirect::Redirect,
     split::Split,
+    way::Entrance,
 };
 use crate::{
     router::Router,
@@ -74,8 +75,8 @@ pub(super) enum Target {
 /// What a route does in the end.
 #[derive(Clone, Debug)]
 pub(super) enum Leaf {
-    Cluster(Arc<Cluster>),
-    Split(Arc<Split>),
+    Cluster(Entrance<Http>),
+    Split(Arc<Split<Entrance<Http>>>),
     Redirect(Arc<Redirect>),
     Respond(Arc<RespondSpec>),
 }
@@ -83,9 +84,9 @@ pub(super) enum Leaf {
 impl Leaf {
     fn call_now(&self, request: Request) -> Routed {
         match self {
-            Leaf::Cluster(cluster) => to_cluster(cluster, request),
+            Leaf::Cluster(cluster) => Routed::Stage(cluster.enter(request)),
             // each attempt of a request comes to the same one
-            Leaf::Split(split) => to_cluster(split.pick(request.context().draw()), request),
+            Leaf::Split(split) => Routed::Stage(split.pick(request.context().draw()).enter(request)),
             Leaf::Redirect(redirect) => Routed::Now(Some(redirect.answer(&request).map_err(HttpError::from))),
             Leaf::Respond(respond) => {
                 // the request's body is dropped unread
@@ -108,11 +109,6 @@ impl Service<Request> for Leaf {
     fn call(&mut self, request: Request) -> Routed {
         self.call_now(request)
     }
-}
-
-fn to_cluster(cluster: &Cluster, request: Request) -> Routed {
-    request.context().set_cluster(cluster.name());
-    Routed::stage(cluster.stage(), request)
 }
 
 /// The clusters that layers may call by name, those of the newest configuration. Weak, since clusters may lead to each

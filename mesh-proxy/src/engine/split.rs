@@ -1,11 +1,8 @@
 //! One of several clusters, by their weights.
 
-use super::cluster::Cluster;
-use std::sync::Arc;
-
 /// Clusters with the sums of the weights up to and with each.
 #[derive(Debug)]
-pub(super) struct Split<T = Arc<Cluster>> {
+pub(super) struct Split<T> {
     parts: Vec<(u64, T)>,
 }
 

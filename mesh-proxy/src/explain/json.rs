@@ -66,11 +66,12 @@ pub fn explain_json(plan: &Plan) -> Value {
                     node.insert("discovery".into(), json!({ source.name(): source.effective() }));
                 }
                 // the layers are those of requests, or those of relays
-                let (before, at_endpoint) = match &planned.relay {
-                    Some(relay) if planned.pipeline.is_empty() && planned.endpoint_pipeline.is_empty() => {
-                        (pipeline(&relay.pipeline), pipeline(&relay.endpoint_pipeline))
+                let http = &planned.http;
+                let (before, at_endpoint) = match &planned.tcp {
+                    Some(way) if http.pipeline.is_empty() && http.endpoint_pipeline.is_empty() => {
+                        (pipeline(&way.pipeline), pipeline(&way.endpoint_pipeline))
                     }
-                    _ => (pipeline(&planned.pipeline), pipeline(&planned.endpoint_pipeline)),
+                    _ => (pipeline(&http.pipeline), pipeline(&http.endpoint_pipeline)),
                 };
                 node.insert("pipeline".into(), before);
                 node.insert("endpoint_pipeline".into(), at_endpoint);

@@ -16,15 +16,15 @@ pub fn explain_mermaid(plan: &Plan) -> String {
     let mut clusters = BTreeMap::new();
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let entry = chart.node("[[", &format!("cluster {}", cluster.name), "]]");
-        let mut last = chart.stages(entry, &planned.pipeline);
-        if let Some(relay) = &planned.relay {
-            last = chart.stages(last, &relay.pipeline);
+        let mut last = chart.stages(entry, &planned.http.pipeline);
+        if let Some(way) = &planned.tcp {
+            last = chart.stages(last, &way.pipeline);
         }
         let balancer = chart.node("{{", &policy(&cluster.load_balancer), "}}");
         chart.edge(last, "", balancer);
-        let mut last = chart.stages(balancer, &planned.endpoint_pipeline);
-        if let Some(relay) = &planned.relay {
-            last = chart.stages(last, &relay.endpoint_pipeline);
+        let mut last = chart.stages(balancer, &planned.http.endpoint_pipeline);
+        if let Some(way) = &planned.tcp {
+            last = chart.stages(last, &way.endpoint_pipeline);
         }
         match planned.discovery.as_ref().map(|source| (source.name(), source.fixed_targets())) {
             Some((_, Some(targets))) => {

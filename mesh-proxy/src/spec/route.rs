@@ -69,32 +69,11 @@ pub(super) struct Settings {
 
 impl RouteSpec {
     pub(super) fn read_list(list: Option<&Node>, listener: &str, faults: &mut Faults) -> Vec<Self> {
-        let path = format!("{listener}.routes");
-        match list.map(|list| (list, &list.value)) {
-            None | Some((_, Value::Null)) => Vec::new(),
-            Some((_, Value::Sequence(routes))) => {
-                let routes = routes.iter().enumerate();
-                routes.filter_map(|(index, route)| Self::read(route, &format!("{path}[{index}]"), faults)).collect()
-            }
-            Some((list, _)) => {
-                let invalid = Invalid::new(format!("expected a list of routes, found {}", list.describe()));
-                faults.found.push(invalid.at(list).in_path(path));
-                Vec::new()
-            }
-        }
+        read_list(list, listener, faults, Self::read)
     }
 
     fn read(node: &Node, path: &str, faults: &mut Faults) -> Option<Self> {
-        let settings: Settings = match node.deserialize() {
-            Ok(settings) => settings,
-            Err(invalid) => {
-                faults.found.push(invalid.in_path(path));
-                let pipeline = format!("{path}.pipeline");
-                let layers = faults.layers(node.get("pipeline"), &pipeline);
-                faults.orphan(Place::Route, layers, pipeline);
-                return None;
-            }
-        };
+        let settings: Settings = read_settings(node, path, faults)?;
         let name: Option<String> = settings.name.as_ref().and_then(|node| faults.read(node, &format!("{path}.name")));
         let matches: Option<MatchSpec> = read_or_default(settings.matches.as_ref(), &format!("{path}.match"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
@@ -104,16 +83,21 @@ impl RouteSpec {
         let (matches, action, rewrite, headers) = match (matches, action, rewrite, headers) {
             (Some(matches), Some(action), Some(rewrite), Some(headers)) => (matches, action, rewrite, headers),
             (_, action, ..) => {
-                // what it names is told about all the same
-                if let Some(action) = &action {
-                    let place = format!("{path}.{}", action.key());
-                    faults.references.extend(action.clusters().map(|cluster| (cluster.clone(), place.clone())));
-                }
-                faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
+                tell_of_the_rest(path, action.as_ref(), pipeline, faults);
                 return None;
             }
         };
-        let name = name.unwrap_or_else(|| settings.stable_name());
+        let name = name.unwrap_or_else(|| {
+            stable_name(&[
+                ("match", &settings.matches),
+                ("cluster", &settings.cluster),
+                ("split", &settings.split),
+                ("redirect", &settings.redirect),
+                ("respond", &settings.respond),
+                ("rewrite", &settings.rewrite),
+                ("headers", &settings.headers),
+            ])
+        });
         let route =
             Self { name, position: node.position, path: path.into(), matches, action, rewrite, headers, pipeline };
         if let Err(invalid) = route.check(node) {
@@ -199,32 +183,68 @@ impl Settings {
             _ => faults.read(action, &path).map(ActionSpec::Respond),
         }
     }
+}
 
-    /// A name that is the same as long as the route matches and does the same, in this version and the next: of what
-    /// is written, not of what we make of it. State is kept under it.
-    fn stable_name(&self) -> String {
-        let parts = [
-            ("match", &self.matches),
-            ("cluster", &self.cluster),
-            ("split", &self.split),
-            ("redirect", &self.redirect),
-            ("respond", &self.respond),
-            ("rewrite", &self.rewrite),
-            ("headers", &self.headers),
-        ];
-        let mut text = String::new();
-        for (name, node) in parts {
-            if let Some(node) = node.as_ref().filter(|node| !is_nothing(node)) {
-                write_text(name, &mut text);
-                write_canonical(node, &mut text);
-            }
+/// The routes of a listener, each read by `read`.
+pub(super) fn read_list<T>(
+    list: Option<&Node>,
+    listener: &str,
+    faults: &mut Faults,
+    read: impl Fn(&Node, &str, &mut Faults) -> Option<T>,
+) -> Vec<T> {
+    let path = format!("{listener}.routes");
+    match list.map(|list| (list, &list.value)) {
+        None | Some((_, Value::Null)) => Vec::new(),
+        Some((_, Value::Sequence(routes))) => {
+            let routes = routes.iter().enumerate();
+            routes.filter_map(|(index, route)| read(route, &format!("{path}[{index}]"), faults)).collect()
         }
-        // FNV-1a: std's hashers may change between versions, a name may not
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("route-{hash:016x}")
+        Some((list, _)) => {
+            let invalid = Invalid::new(format!("expected a list of routes, found {}", list.describe()));
+            faults.found.push(invalid.at(list).in_path(path));
+            Vec::new()
+        }
     }
+}
+
+/// The settings of a route. Where they are faulty its layers are told about all the same.
+pub(super) fn read_settings<T: serde::de::DeserializeOwned>(node: &Node, path: &str, faults: &mut Faults) -> Option<T> {
+    match node.deserialize() {
+        Ok(settings) => Some(settings),
+        Err(invalid) => {
+            faults.found.push(invalid.in_path(path));
+            let pipeline = format!("{path}.pipeline");
+            let layers = faults.layers(node.get("pipeline"), &pipeline);
+            faults.orphan(Place::Route, layers, pipeline);
+            None
+        }
+    }
+}
+
+/// What a route that is faulty names, and its layers, are told about all the same.
+pub(super) fn tell_of_the_rest(path: &str, action: Option<&ActionSpec>, pipeline: Vec<LayerSpec>, faults: &mut Faults) {
+    if let Some(action) = action {
+        let place = format!("{path}.{}", action.key());
+        faults.references.extend(action.clusters().map(|cluster| (cluster.clone(), place.clone())));
+    }
+    faults.orphan(Place::Route, pipeline, format!("{path}.pipeline"));
+}
+
+/// A name that is the same as long as the route matches and does the same, in this version and the next: of what is
+/// written, not of what we make of it. State is kept under it.
+pub(super) fn stable_name(parts: &[(&str, &Option<Node>)]) -> String {
+    let mut text = String::new();
+    for (name, node) in parts {
+        if let Some(node) = node.as_ref().filter(|node| !is_nothing(node)) {
+            write_text(name, &mut text);
+            write_canonical(node, &mut text);
+        }
+    }
+    // FNV-1a: std's hashers may change between versions, a name may not
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("route-{hash:016x}")
 }
 
 fn is_nothing(node: &Node) -> bool {
@@ -268,7 +288,7 @@ fn write_text(value: &str, text: &mut String) {
     let _ = write!(text, "{}:{value}", value.len());
 }
 
-fn read_or_default<T: Default + serde::de::DeserializeOwned>(
+pub(super) fn read_or_default<T: Default + serde::de::DeserializeOwned>(
     node: Option<&Node>,
     path: &str,
     faults: &mut Faults,
