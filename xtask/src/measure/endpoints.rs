@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -87,11 +87,12 @@ pub(crate) fn endpoints() -> Outcome {
     program::build()?;
     let mut text = String::from(
         "# One of three endpoints goes wrong\n\n\
-         One worker, wrk with 16 connections for 4 s while it is wrong and for 8 s after it is well again; a good \
-         answer takes 5 ms, and a call is given up after 200 ms. The breaker of an endpoint opens after 5 failures, \
-         for 500 ms the first time. *Share* is what the third endpoint gets while it is wrong, and in the 8 s after.\n\n\
-         | the third | policy | breaker | p50 | p99 | not 2xx | share, wrong | share, well again |\n\
-         | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
+         One worker, wrk with 16 connections for 4 s while it is wrong, and on until it is found again; a good answer \
+         takes 5 ms, and a call is given up after 200 ms. The breaker of an endpoint opens after 5 failures, for 500 ms \
+         the first time. *Share* is what the third endpoint gets while it is wrong; *back after* how many seconds it \
+         takes, once it is well again, until it gets a fifth of the requests of a second, and what it gets then.\n\n\
+         | the third | policy | breaker | p50 | p99 | not 2xx | share | back after | with |\n\
+         | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for (manner, third) in MANNERS {
         for policy in POLICIES {
@@ -127,15 +128,34 @@ fn run(manner: &str, third: Manner, policy: &str, breaker: bool) -> Result<Strin
     let report = wrk(&url, "4s")?;
     let wrong = share(&origins);
     origins[2].manner.store(Manner::Well as u8, Relaxed);
-    wrk(&url, "8s")?;
-    let well = share(&origins);
+    let (seconds, well) = back(&url, &origins)?;
     sidecar.stop()?;
     let line = |begin: &str| report.lines().find_map(|line| line.trim().strip_prefix(begin)).map(str::trim);
     let (p50, p99) = (line("50%").unwrap_or("?"), line("99%").unwrap_or("?"));
     let failed = line("Non-2xx or 3xx responses:").unwrap_or("0");
     let policy = policy.trim_matches(|c| "{} ".contains(c)).replace("p2c: { load: ", "p2c, ");
     let breaker = if breaker { "yes" } else { "no" };
-    Ok(format!("| {manner} | {policy} | {breaker} | {p50} | {p99} | {failed} | {wrong:.1} % | {well:.1} % |"))
+    Ok(format!(
+        "| {manner} | {policy} | {breaker} | {p50} | {p99} | {failed} | {wrong:.1} % | {seconds} s | {well:.1} % |"
+    ))
+}
+
+/// After how many seconds under load the third one has a fifth again, and its share then.
+fn back(url: &str, origins: &[Arc<Origin>; 3]) -> Result<(u32, f64), String> {
+    const LONGEST: u32 = 120;
+    let mut load = Command::new("wrk")
+        .args(["-t1", "-c16", &format!("-d{LONGEST}s"), url])
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("wrk: {error}"))?;
+    let back = (1..=LONGEST).find_map(|second| {
+        thread::sleep(Duration::from_secs(1));
+        let share = share(origins);
+        (share >= 20.0).then_some((second, share))
+    });
+    let _ = load.kill();
+    let _ = load.wait();
+    back.ok_or_else(|| format!("the third endpoint does not get a fifth within {LONGEST} s"))
 }
 
 /// The third one's, in percent; all counts begin anew.
