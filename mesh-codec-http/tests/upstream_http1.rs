@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use mesh_codec_http::{
     Body, HttpError, UpstreamErrorKind,
-    upstream::{Connect, Connecting, Upstream, UpstreamOptions, UpstreamProtocol, connections, retain, sweep},
+    upstream::{Connect, Connecting, Upstream, UpstreamOptions, UpstreamProtocol, connections, sweep},
 };
 use mesh_core::{Address, Endpoint, Governed as _, Kind, Name, Refusal as _, Side, Target, time};
 use std::{
@@ -551,15 +551,14 @@ async fn an_endpoint_that_left_loses_its_idle_connections() {
     let (a, b) = (a.unwrap(), b.unwrap());
     let (small, large) = if a.headers()["content-length"] == "2" { (a, b) } else { (b, a) };
     assert_eq!(text(small).await, "ok");
-    let endpoint = client.endpoint;
-    retain(|id| id == endpoint);
+    sweep(time::now());
     assert_eq!(client.connections(), (2, 1));
-    retain(|id| id != endpoint);
+    client.endpoint_leaves();
     assert_eq!(client.connections(), (1, 0));
     first.closed().await;
     let (whole, ()) = join!(text(large), second.send("def"));
     assert_eq!(whole, "abcdef", "what is in flight goes on");
-    retain(|id| id != endpoint);
+    sweep(time::now());
     assert_eq!(client.connections(), (0, 0));
     second.closed().await;
 }
@@ -812,8 +811,7 @@ async fn gauges() {
     let (whole, ()) = join!(text(response), peer.send("def"));
     assert_eq!(whole, "abcdef");
     assert_eq!(at_sweep(), (0.0, 1.0));
-    let endpoint = client.endpoint;
-    retain(|id| id != endpoint);
+    client.endpoint_leaves();
     assert_eq!(at_sweep(), (0.0, 0.0));
 }
 

@@ -8,7 +8,7 @@ use h2::{Reason, RecvStream, server::SendResponse};
 use http_body_util::{BodyExt as _, StreamBody};
 use mesh_codec_http::{
     Body, HttpError, Request, UpstreamErrorKind,
-    upstream::{Transport, UpstreamOptions, UpstreamProtocol, retain, sweep},
+    upstream::{Transport, UpstreamOptions, UpstreamProtocol, sweep},
 };
 use mesh_core::{Context, Refusal as _, Side, http::CallBody, time};
 use std::{sync::Arc, time::Duration};
@@ -105,7 +105,7 @@ async fn requests_share_a_connection_and_wait_for_it() {
     assert_eq!(client.connections(), (1, 1));
     let response = client.call(request("POST", Body::full("abc"))).await.unwrap();
     assert_eq!(text(response).await, "POST http://shop/path abc");
-    retain(|_| false);
+    client.endpoint_leaves();
     serve.await.unwrap();
     assert_eq!(client.connections(), (0, 0));
 }

@@ -264,7 +264,12 @@ struct State {
     faults: AtomicU64,
     failures: AtomicU64,
     health: Health,
+    /// In how many sets it is, and [`MEMBER`].
+    sets: AtomicU32,
 }
+
+/// Beside the number of sets that an endpoint is in: it has been in one.
+const MEMBER: u32 = 1 << 31;
 
 impl Endpoint {
     /// A new endpoint, with an identity of its own.
@@ -280,6 +285,16 @@ impl Endpoint {
     /// The same endpoint under a changed description: its number, health and counts go on.
     pub(crate) fn retargeted(&self, target: Target) -> Arc<Self> {
         Arc::new(Self { id: self.id, target, state: self.state.clone(), live: self.live.clone() })
+    }
+
+    /// For whoever keeps something for it: whether it has left.
+    pub fn presence(&self) -> Presence {
+        Presence(self.state.clone())
+    }
+
+    /// It is in one more set, until this is dropped.
+    pub(crate) fn enter(&self) -> Membership {
+        Membership::new(self.state.clone())
     }
 
     /// Its number.
@@ -346,6 +361,48 @@ impl Endpoint {
     pub fn pick(&self) -> Ticket {
         self.state.picks.fetch_add(1, Relaxed);
         Ticket::default()
+    }
+}
+
+/// Tells of an endpoint whether it has left. A handle, which does not keep the endpoint's address findable.
+#[derive(Clone)]
+pub struct Presence(Arc<State>);
+
+impl Presence {
+    /// Whether it has left every set it was in. One that never was in a set has not. One load.
+    #[inline]
+    pub fn has_left(&self) -> bool {
+        self.0.sets.load(Relaxed) == MEMBER
+    }
+}
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presence").field("has_left", &self.has_left()).finish()
+    }
+}
+
+/// An endpoint's place in a set.
+pub(crate) struct Membership(Arc<State>);
+
+impl Membership {
+    fn new(state: Arc<State>) -> Self {
+        state.sets.fetch_add(1, Relaxed);
+        // after it was counted: in between it has not left either
+        state.sets.fetch_or(MEMBER, Relaxed);
+        Self(state)
+    }
+}
+
+impl Clone for Membership {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.0.sets.fetch_sub(1, Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{Address, Endpoint, EndpointId, Nanos, Target, time};
+use crate::{Address, Endpoint, EndpointId, Nanos, Target, endpoint::Membership, time};
 use arc_swap::ArcSwap;
 use futures_core::Stream;
 use std::{
@@ -248,6 +248,8 @@ struct Members {
 #[derive(Clone)]
 struct Known {
     endpoint: Arc<Endpoint>,
+    /// `None`: it has left.
+    member: Option<Membership>,
     left: Option<Nanos>,
 }
 
@@ -303,6 +305,7 @@ impl Members {
         for known in all.values_mut() {
             if !present.contains(&known.endpoint.id()) {
                 known.left.get_or_insert(now);
+                known.member = None;
             }
         }
         EndpointSet { version, resolved: true, endpoints }
@@ -316,11 +319,13 @@ fn enter(known: &mut HashMap<Address, Known>, target: &Target) -> Arc<Endpoint> 
                 known.endpoint = known.endpoint.retargeted(target.clone());
             }
             known.left = None;
+            known.member.get_or_insert_with(|| known.endpoint.enter());
             known.endpoint.clone()
         }
         None => {
             let endpoint = Endpoint::new(target.clone());
-            known.insert(target.address.clone(), Known { endpoint: endpoint.clone(), left: None });
+            let known_as = Known { endpoint: endpoint.clone(), member: Some(endpoint.enter()), left: None };
+            known.insert(target.address.clone(), known_as);
             endpoint
         }
     }

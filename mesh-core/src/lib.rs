@@ -57,7 +57,7 @@ pub mod http;
 
 pub use attribute::{Attribute, AttributeError, Scope};
 pub use context::{Context, TraceContext};
-pub use endpoint::{Address, Endpoint, EndpointId, Health, HealthFlag, Target};
+pub use endpoint::{Address, Endpoint, EndpointId, Health, HealthFlag, Presence, Target};
 pub use endpoints::{DriverHandle, EndpointSet, Endpoints, EndpointsDriver, Subscription, Update};
 pub use gate::{At, Gate, GateFn, Hears, Ticket, Watch, gate_fn};
 pub use gate_layer::{GateLayer, Gated, GatedFuture};

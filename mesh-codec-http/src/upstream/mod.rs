@@ -13,7 +13,8 @@
 //!   wait in one queue, first come, first served; an idle connection of another thread is closed to make room.
 //! - **Nobody waits for what has stalled**: who comes a second after a handshake over HTTP/2 has begun begins another. A
 //!   connection that is silent while a request waits is sent a PING, and gets no new request if nothing comes back.
-//! - An idle one is closed by [`sweep`] after [`UpstreamOptions::idle`], or when its endpoint leaves by [`retain`].
+//! - An idle one is closed by [`sweep`]: after [`UpstreamOptions::idle`], or when its endpoint has left its sets
+//!   ([`mesh_core::Presence`]).
 //!
 //! # What is sent again
 //! Once, on a connection made for it (HTTP/1) or any other (HTTP/2), never after a byte of a response:
@@ -66,7 +67,7 @@ mod wire;
 
 pub(crate) use http1::Http1Body;
 pub(crate) use http2::Http2Body;
-pub use pool::{connections, retain, sweep};
+pub use pool::{connections, sweep};
 pub use wire::{Connect, Connecting, Transport};
 
 use crate::{Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind, forward};
@@ -77,7 +78,7 @@ use http2::InFlight;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use limit::{Grant, Limit};
 use mesh_core::{
-    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Rejection,
+    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Presence, Rejection,
     http::{CallBody, GovernedBody},
     time,
 };
@@ -180,6 +181,7 @@ pub struct Upstream(Arc<Shared>);
 
 struct Shared {
     endpoint: EndpointId,
+    presence: Presence,
     address: Address,
     options: UpstreamOptions,
     limit: Arc<Limit>,
@@ -203,8 +205,9 @@ impl Upstream {
         let gauge = |state| metrics::gauge!("mesh_upstream_connections", "cluster" => options.cluster.as_str(), "state" => state);
         let (active, idle) = (gauge("active"), gauge("idle"));
         let limit = Limit::of(endpoint.id(), &options);
+        let presence = endpoint.presence();
         let (endpoint, address) = (endpoint.id(), endpoint.address().clone());
-        Self(Arc::new(Shared { endpoint, address, options, limit, active, idle }))
+        Self(Arc::new(Shared { endpoint, presence, address, options, limit, active, idle }))
     }
 }
 

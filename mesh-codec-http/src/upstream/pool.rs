@@ -192,13 +192,14 @@ impl Pool {
 
     fn sweep(&mut self, now: Nanos, dropped: &mut Dropped) {
         let idle = self.shared.options.idle;
+        let left = self.shared.presence.has_left();
         dropped.http1.extend(self.http1.extract_if(.., |connection| {
             let too_old = now >= connection.expires;
-            too_old || !connection.is_reusable() || now.since(*connection.idle_since.get_or_insert(now)) >= idle
+            left || too_old || !connection.is_reusable() || now.since(*connection.idle_since.get_or_insert(now)) >= idle
         }));
         dropped.http2.extend(self.http2.extract_if(.., |connection| {
             connection.probe(now);
-            connection.is_over()
+            left || connection.is_over()
                 || now >= connection.expires
                 || connection.idle_since(now).is_some_and(|since| now.since(since) >= idle)
         }));
@@ -381,8 +382,8 @@ pub(super) fn opened(
     waiting.unwrap_or_default()
 }
 
-/// Closes connections of this thread that have been idle for too long or were closed by the upstream, and brings
-/// `mesh_upstream_connections` up to date. To be called once a second by each worker, with the present moment; while
+/// Closes connections of this thread that have been idle for too long, were closed by the upstream, or lead to an endpoint
+/// that has left: what is in flight there goes on to its end. Brings `mesh_upstream_connections` up to date. To be called once a second by each worker, with the present moment; while
 /// nobody has called it on a thread, its pools see to it when they are used, which costs a reading of the clock.
 ///
 /// Takes some instructions per idle connection, and a read from those whose socket was heard of.
@@ -391,18 +392,6 @@ pub fn sweep(now: Nanos) {
         let worker = &mut *worker.borrow_mut();
         worker.swept = true;
         worker.sweep(now)
-    });
-}
-
-/// Closes this thread's idle connections to endpoints that are not kept. What is in flight goes on to its end.
-pub fn retain(keep: impl Fn(EndpointId) -> bool) {
-    let mut dropped = Dropped::default();
-    let _ = WORKER.try_with(|worker| {
-        let worker = &mut *worker.borrow_mut();
-        for (_, pool) in worker.pools.iter_mut().filter(|(endpoint, _)| !keep(**endpoint)) {
-            dropped.http1.append(&mut pool.http1);
-            dropped.http2.append(&mut pool.http2);
-        }
     });
 }
 

@@ -5,10 +5,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use mesh_codec_http::{
     Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind,
-    upstream::{Connect, Connecting, Transport, Upstream, UpstreamOptions, UpstreamProtocol, connections},
+    upstream::{Connect, Connecting, Transport, Upstream, UpstreamOptions, UpstreamProtocol, connections, sweep},
 };
-use mesh_core::{Address, Context, Endpoint, EndpointId, Target, http::CallBody, time};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use mesh_core::{Address, Context, EndpointId, Endpoints, Target, http::CallBody, time};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
@@ -19,6 +23,7 @@ use tower::Service as _;
 pub struct Client {
     pub upstream: Upstream,
     pub endpoint: EndpointId,
+    set: Mutex<Option<Endpoints>>,
 }
 
 impl Client {
@@ -27,8 +32,16 @@ impl Client {
     }
 
     pub fn with(address: SocketAddr, options: UpstreamOptions) -> Self {
-        let endpoint = Endpoint::new(Target::new(address));
-        Self { upstream: Upstream::new(&endpoint, options), endpoint: endpoint.id() }
+        let set = Endpoints::fixed([Target::new(address)]);
+        let endpoint = set.load().endpoints()[0].clone();
+        let upstream = Upstream::new(&endpoint, options);
+        Self { upstream, endpoint: endpoint.id(), set: Mutex::new(Some(set)) }
+    }
+
+    /// The endpoint leaves the one set it is in, and the worker sweeps.
+    pub fn endpoint_leaves(&self) {
+        drop(self.set.lock().unwrap().take());
+        sweep(time::now());
     }
 
     pub fn call(&self, request: Request) -> impl Future<Output = Result<Response, HttpError>> + Send + Unpin + use<> {

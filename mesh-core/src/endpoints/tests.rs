@@ -230,3 +230,24 @@ async fn a_successor_keeps_the_set_until_its_source_has_spoken() {
     settle().await;
     assert!(third.load().endpoints().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_has_left_when_it_is_in_no_set_any_more() {
+    let first = Endpoints::fixed([target(1), target(2)]);
+    let presence = first.load().endpoints()[0].presence();
+    let feed = Feed::default();
+    let (second, driver) = Endpoints::new_after(feed.clone(), &first);
+    let _driver = driver.spawn();
+    drop(first);
+    assert!(!presence.has_left(), "its successor has it");
+    feed.send(Some(Update::Set(vec![target(2)])));
+    settle().await;
+    assert!(presence.has_left());
+    feed.send(Some(Update::Set(vec![target(1).with_weight(3)])));
+    settle().await;
+    assert!(!presence.has_left(), "it is back");
+    drop((second, _driver, feed));
+    settle().await;
+    assert!(presence.has_left());
+    assert!(!Endpoint::new(target(3)).presence().has_left(), "it was in none");
+}
