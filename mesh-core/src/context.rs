@@ -1,4 +1,4 @@
-use crate::{EndpointId, Name, Nanos, Peer, time};
+use crate::{Cause, EndpointId, Name, Nanos, Peer, time};
 use std::{
     cell::RefCell,
     fmt,
@@ -34,6 +34,7 @@ struct Record {
     cluster: AtomicU32,
     protocol: AtomicU32,
     trace_flags: AtomicU32,
+    cause: AtomicU32,
     trace_high: AtomicU64,
     trace_low: AtomicU64,
     trace_parent: AtomicU64,
@@ -150,6 +151,19 @@ impl Context {
     /// Counts an attempt and gives its number, from 1; 1 for every attempt where there is no record.
     pub fn begin_attempt(&self) -> u32 {
         self.0.as_ref().map_or(1, |record| record.attempts.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// How the last attempt failed that brought no answer; `None` where none has, or nobody said.
+    pub fn cause(&self) -> Option<Cause> {
+        let cause = self.0.as_ref()?.cause.load(Relaxed);
+        Cause::ALL.into_iter().find(|other| *other as u32 + 1 == cause)
+    }
+
+    /// Written by whoever calls an endpoint, when an attempt brings no answer.
+    pub fn set_cause(&self, cause: Cause) {
+        if let Some(record) = &self.0 {
+            record.cause.store(cause as u32 + 1, Relaxed);
+        }
     }
 
     /// Whether this endpoint is among the last four that were tried.
@@ -340,9 +354,11 @@ mod tests {
         below.set_route(Name::intern("r"));
         assert!(context.tried(endpoint) && context.route() == Name::intern("r"));
         assert_eq!(context.draw(), below.draw());
+        below.set_cause(Cause::Refused);
+        assert_eq!(context.cause(), Some(Cause::Refused));
         drop((context, below));
         let next = Context::begin(Nanos::from_nanos(6), None);
-        assert_eq!((next.tries(), next.route(), next.endpoint()), (0, Name::NONE, None));
+        assert_eq!((next.tries(), next.route(), next.endpoint(), next.cause()), (0, Name::NONE, None, None));
         assert!(!next.tried(endpoint));
     }
 

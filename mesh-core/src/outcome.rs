@@ -155,6 +155,8 @@ pub enum Cause {
 }
 
 impl Cause {
+    pub(crate) const ALL: [Cause; 3] = [Cause::Connect, Cause::Refused, Cause::Reset];
+
     /// What the I/O error behind an error says; [`Cause::Reset`] where there is none, since nothing is known then.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut error = Some(error);
@@ -201,9 +203,10 @@ impl<'a> End<'a> {
         Self { outcome, side, code, response_bytes: 0, rejection: None, at, context }
     }
 
-    /// The same, refused by one of ours.
+    /// The same, refused by one of ours, or cut off by it when the answer had begun.
     pub fn refused(rejection: &'a Rejection, at: &'a At, context: &'a Context) -> Self {
-        // an injected fault says which code it stands for; that of others is their codec's
+        // an injected fault says which code it stands for, what was cut off with which it had begun; that of others is
+        // their codec's
         let verdict = Verdict { code: rejection.code(), ..rejection.kind().verdict() };
         Self { rejection: Some(rejection), ..Self::new(verdict, at, context) }
     }
@@ -219,6 +222,14 @@ impl<'a> End<'a> {
     /// The refusal, where a layer further in refused.
     pub fn rejection(&self) -> Option<&'a Rejection> {
         self.rejection
+    }
+
+    /// How the call failed, where what is called failed without an answer. What calls it says so in the
+    /// [record](Context::set_cause); where nobody has, nothing more is known: [`Cause::Reset`].
+    pub fn cause(&self) -> Option<Cause> {
+        let failed = self.outcome == Outcome::Failure && self.side == Side::Upstream;
+        (failed && self.code == Code::None && self.rejection.is_none())
+            .then(|| self.context.cause().unwrap_or(Cause::Reset))
     }
 
     /// The moment of the end; the clock is read by whoever asks first.

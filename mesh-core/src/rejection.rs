@@ -145,6 +145,7 @@ pub struct Rejection {
 struct Detail {
     source: Option<BoxError>,
     answer: Option<Answer>,
+    begun: Code,
     fields: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -178,6 +179,14 @@ impl Rejection {
     pub fn retry_after(mut self, wait: Duration) -> Self {
         let millis = wait.as_nanos().div_ceil(1_000_000);
         self.retry_after_ms = u32::try_from(millis).unwrap_or(u32::MAX).max(1);
+        self
+    }
+
+    /// It came when the answer had begun, which is cut off by it: with this code. That stays the code of the call.
+    pub fn after(mut self, begun: Code) -> Self {
+        if begun != Code::None {
+            self.detail_mut().begun = begun;
+        }
         self
     }
 
@@ -248,7 +257,7 @@ impl Head for Rejection {
     fn code(&self) -> Code {
         match self.answer() {
             Some(Answer::Code(code)) => code,
-            _ => Code::None,
+            _ => self.detail.as_ref().map_or(Code::None, |detail| detail.begun),
         }
     }
 
@@ -482,6 +491,14 @@ mod tests {
         rejection.stamp(Name::intern("inner"));
         rejection.stamp(Name::intern("outer"));
         assert_eq!(rejection.layer().as_str(), "inner");
+    }
+
+    #[test]
+    fn what_is_cut_off_keeps_its_code() {
+        assert_eq!(Rejection::new(Kind::Timeout).after(Code::Http(200)).code(), Code::Http(200));
+        assert_eq!(Rejection::new(Kind::Timeout).after(Code::None).code(), Code::None);
+        let fault = Rejection::fault(Answer::Code(Code::Http(418)));
+        assert_eq!(fault.after(Code::Http(200)).code(), Code::Http(418));
     }
 
     #[test]

@@ -230,7 +230,10 @@ impl Service<ConnectionRequest> for Dial {
         Box::pin(async move {
             match target.connector.connect(&target.address, target.timeout).await {
                 Ok(stream) => Ok(Connected::new(stream)),
-                Err(error) => Err(ConnectionError::Connect(Box::new(error))),
+                Err(error) => {
+                    request.context.set_cause(Cause::Connect);
+                    Err(ConnectionError::Connect(Box::new(error)))
+                }
             }
         })
     }

@@ -78,7 +78,7 @@ use http2::InFlight;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use limit::{Grant, Limit};
 use mesh_core::{
-    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Presence, Rejection,
+    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Presence, Refusal, Rejection,
     http::{CallBody, GovernedBody},
     time,
 };
@@ -257,7 +257,9 @@ impl Service<Request> for Upstream {
             };
         }
         if tunnel {
-            return Box::pin(tunnel::ask(shared, request, about));
+            return Box::pin(
+                async move { tunnel::ask(shared, request, &about).await.map_err(|error| about.failed(error)) },
+            );
         }
         match pool::checkout(&shared) {
             Some(mut connection) => {
@@ -325,6 +327,16 @@ fn name_host(address: &Address, headers: &mut HeaderMap) {
 }
 
 impl About {
+    /// Notes how an attempt has failed.
+    #[cold]
+    fn failed(&self, error: impl Into<HttpError>) -> HttpError {
+        let error = error.into();
+        if let Some(cause) = error.cause() {
+            self.call.set_cause(cause);
+        }
+        error
+    }
+
     fn respond<B: Into<Body>>(&self, mut response: http::Response<B>) -> Response {
         let grpc = forward::strip_response(response.headers_mut());
         let bodyless = self.is_head || matches!(response.status().as_u16(), 204 | 304);
@@ -358,7 +370,7 @@ impl<F: Future<Output = Sent>> Future for OnIdle<F> {
         match result {
             Ok(response) => Poll::Ready(answered(response, connection, me.about)),
             Err(failed) => match again(failed, &connection, me.about) {
-                Err(error) => Poll::Ready(Err(error.into())),
+                Err(error) => Poll::Ready(Err(me.about.failed(error))),
                 Ok(request) => {
                     drop(connection);
                     tracing::debug!(address = %me.shared.address, "an idle connection was closed, the request is sent on another");
@@ -389,7 +401,8 @@ fn again(mut failed: TrySendError<Request>, connection: &Http1, about: &About) -
 /// Sends a request on a connection made for it, or, where there are as many as may be, on the next that is free.
 async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
     let permit = loop {
-        let granted = shared.limit.admit(pool::worker(), true, shared.options.connect_timeout).await?;
+        let granted = shared.limit.admit(pool::worker(), true, shared.options.connect_timeout).await;
+        let granted = granted.map_err(|error| about.failed(error))?;
         let mut connection = match granted {
             Grant::Permit(permit) => break permit,
             Grant::Connection(connection) => connection,
@@ -399,21 +412,21 @@ async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
             return OnIdle { shared, connection: Some(connection), sent, about, again: None }.await;
         }
     };
-    let mut connection = Http1::open(&shared, permit).await?;
+    let mut connection = Http1::open(&shared, permit).await.map_err(|error| about.failed(error))?;
     let result = {
         let mut sent = pin!(connection.send(request, false));
         poll_fn(|cx| connection.poll_response(sent.as_mut(), cx)).await
     };
     match result {
         Ok(response) => answered(response, connection, &about),
-        Err(failed) => Err(http1::error_of(failed.into_error()).into()),
+        Err(failed) => Err(about.failed(http1::error_of(failed.into_error()))),
     }
 }
 
 fn answered(response: http::Response<Incoming>, connection: Box<Http1>, about: &About) -> Answer {
     // hyper passes over the other informational ones
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamError::new(UpstreamErrorKind::Protocol, "it switched protocols unasked").into());
+        return Err(about.failed(UpstreamError::new(UpstreamErrorKind::Protocol, "it switched protocols unasked")));
     }
     let uploading = !about.is_bodyless && about.call.request_ended().is_none();
     Ok(about.respond(response.map(|body| connection.respond(body, uploading))))
@@ -448,7 +461,7 @@ impl Future for OnOpen {
 
 /// Waits for a connection first.
 async fn on_awaited(shared: Arc<Shared>, waiting: Acquired, request: Request, about: About) -> Answer {
-    let stream = http2::wait(waiting, &shared).await?;
+    let stream = http2::wait(waiting, &shared).await.map_err(|error| about.failed(error))?;
     let is_first = stream.first;
     let sent = match http2::send(stream, request, true) {
         Ok(sent) => sent.await,
@@ -467,13 +480,13 @@ async fn on_another(shared: Arc<Shared>, mut failed: Box<http2::Failed>, is_firs
         UpstreamErrorKind::Reset => about.is_repeatable && !is_first,
         _ => false,
     };
-    let Some(request) = failed.request.take().filter(|_| may_be) else { return Err(failed.error.into()) };
+    let Some(request) = failed.request.take().filter(|_| may_be) else { return Err(about.failed(failed.error)) };
     tracing::debug!(address = %shared.address, "the upstream did not take the request, it is sent again");
-    let stream = http2::acquire(&shared).await?;
+    let stream = http2::acquire(&shared).await.map_err(|error| about.failed(error))?;
     about.call.begin_attempt();
     let sent = match http2::send(stream, request, false) {
         Ok(sent) => sent.await,
         Err(failed) => Err(failed),
     };
-    sent.map(|response| about.respond(response)).map_err(|failed| failed.error.into())
+    sent.map(|response| about.respond(response)).map_err(|failed| about.failed(failed.error))
 }

@@ -35,7 +35,7 @@ use tokio::{
 type Io = Prefixed<Wire>;
 
 /// Sends a request that asks for a tunnel. Its body is what goes through that, once it is granted.
-pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: About) -> Answer {
+pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: &About) -> Answer {
     let (mut head, body) = request.into_parts();
     let connect = head.method == Method::CONNECT;
     let asked = head.headers.get(UPGRADE).cloned();

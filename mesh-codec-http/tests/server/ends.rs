@@ -132,7 +132,7 @@ impl Tap for After {
 
 #[tokio::test(start_paused = true)]
 async fn when_a_tap_cuts_the_body_off() {
-    const CUT: HowEnded = (Outcome::TimedOut, Side::Upstream, Code::None, 2);
+    const CUT: HowEnded = (Outcome::TimedOut, Side::Upstream, Code::Http(200), 2);
     let cut = |request| async {
         let mut response = stuck(request).await?;
         response.body_mut().guards_mut().tap(Box::new(After(time::sleep(Duration::from_secs(1)))));

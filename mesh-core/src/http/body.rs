@@ -3,7 +3,8 @@ use super::{
     view::{GRPC_STATUS, grpc_code},
 };
 use crate::{
-    Answer, BoxError, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict, guards::ends_if_it_panics,
+    Answer, BoxError, Code, Context, Governed, Guards, Head, Outcome, Rejection, Side, Verdict,
+    guards::ends_if_it_panics,
 };
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
@@ -236,6 +237,9 @@ where
                 },
             },
         };
+        // a gRPC call ends with the trailers that tell it so
+        let code = if *me.grpc { Code::Grpc(grpc_status(&cut)) } else { me.guards.head_code() };
+        let cut = cut.after(code);
         me.guards.end_cut(&cut);
         // its drop tells the upstream that nobody reads on
         me.inner.set(None);

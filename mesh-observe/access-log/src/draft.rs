@@ -5,7 +5,7 @@ use crate::{
     format::{Capture, Compiled, HEADERS},
     operator::Field,
 };
-use mesh_core::{Code, Head, HttpHead, Nanos, RequestView};
+use mesh_core::{Head, HttpHead, Nanos, RequestView};
 use std::{cell::RefCell, ops::Range};
 
 /// What a request speaks, as far as its answers differ.
@@ -28,8 +28,6 @@ pub(crate) struct Draft {
     pub(crate) began: Nanos,
     /// When the head of the answer came, where the format asks for that.
     pub(crate) head_at: Option<Nanos>,
-    /// What it said.
-    pub(crate) head_code: Code,
     /// Drawn for the log already.
     pub(crate) sampled: bool,
 }
@@ -146,7 +144,7 @@ impl<R: RequestView> Found<'_, R> {
                     into.push(b'?');
                     mode.escape(cut(query.as_bytes(), rest), into);
                 }
-                return true;
+                return !http.path.is_empty();
             }
             (Field::QueryParameter(name), http) => {
                 let pairs = http.and_then(|http| http.query).unwrap_or("").split('&');

@@ -80,17 +80,15 @@ impl<R: RequestView> Gate<R> for AccessLog {
 
 impl Watch for AccessLog {
     fn hears(&self) -> Hears {
-        let needs_head = self.format.compiled.needs_head || !self.when.status.is_empty();
-        if needs_head { Hears::HeadAndEnd } else { Hears::End }
+        if self.format.compiled.needs_head { Hears::HeadAndEnd } else { Hears::End }
     }
 
     fn on_response(&self, ticket: &mut Ticket, head: &mut dyn Head) {
         let format = &self.format.compiled;
-        let (now, code) = (format.needs_head_time.then(time::now), head.code());
+        let now = format.needs_head_time.then(time::now);
         self.drafts.with(ticket.0, |draft| {
             draft.see(head, format);
             draft.head_at = now;
-            draft.head_code = code;
         });
     }
 

@@ -50,8 +50,8 @@
 //! | `RESP(A?B):N` | a header of the response |
 //! | `PROTOCOL` | `HTTP/1.1`, `HTTP/2`, or the name of another protocol |
 //! | `RESPONSE_CODE` | what the client was answered: for a refusal or a failure what it becomes; 499 where the client went away first; 0 for no answer |
-//! | `RESPONSE_CODE_DETAILS` | `via_upstream`, `direct_response`, the reason of a refusal (`rate_limited`, `no_route`, …), `downstream_remote_disconnect`, `timeout`, `upstream_reset_before_response_started`, `upstream_reset_after_response_started` |
-//! | `RESPONSE_FLAGS` | `NR` no route, `UH` no endpoint, `UO` a limit or an open breaker, `RL` rate limit, `UAEX` forbidden, `UT` timeout, `FI` injected fault, `DPE` the client's fault, `DC` the client went away, `UF` failed before there was an answer, `UC` broke off after that, `LR` ours |
+//! | `RESPONSE_CODE_DETAILS` | `via_upstream`, `direct_response`, the reason of a refusal (`rate_limited`, `no_route`, …), `downstream_remote_disconnect`, `timeout`, `upstream_reset_before_response_started{…}` with Envoy's word for how, `upstream_reset_after_response_started` |
+//! | `RESPONSE_FLAGS` | `NR` no route, `UH` no endpoint, `UO` a limit or an open breaker, `RL` rate limit, `UAEX` forbidden, `UT` timeout, `FI` injected fault, `DPE` the client's fault, `DC` the client went away, `UF` the upstream could not be reached, `UR` it refused the stream, `UC` it broke off, before or after its answer began, or nobody has said how it failed; `LR` ours |
 //! | `GRPC_STATUS`, `GRPC_STATUS(SNAKE_STRING)`, `GRPC_STATUS_NUMBER` | the status of a gRPC call, from its trailers |
 //! | `DURATION`, `REQUEST_DURATION`, `RESPONSE_DURATION` | milliseconds from the arrival to the end, to the last byte of the request, to the head of the response |
 //! | `BYTES_RECEIVED`, `BYTES_SENT` | of the bodies. Of the request: as far as it was read behind this layer; inside `governed` a service is given the body as it came, and 0 is said |

@@ -8,7 +8,7 @@ use crate::{
     operator::{GrpcForm, Operator},
 };
 use mesh_core::{
-    Answer, Code, End, Kind, Name, Nanos, Outcome, Side,
+    Answer, Cause, Code, End, Kind, Name, Nanos, Outcome, Side,
     http::{grpc_status, http_status},
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -135,11 +135,10 @@ impl<'a> Ended<'a> {
     /// it becomes, by the one table there is of it.
     pub(crate) fn response_code(&self) -> Option<u16> {
         let (speaks, end) = (self.draft.speaks, self.end);
-        let begun = self.draft.head_code != Code::None;
         match (end.rejection(), end.code) {
-            // what was cut off had begun; of a fault the head is the refusal itself
-            (Some(rejection), _) if begun && rejection.kind() != Kind::Fault => {
-                return self.of_code(self.draft.head_code);
+            // what was cut off had begun; of a fault the code is what it asks for
+            (Some(rejection), code) if code != Code::None && rejection.kind() != Kind::Fault => {
+                return self.of_code(code);
             }
             (Some(rejection), _) if rejection.answer() == Some(Answer::Reset) => return None,
             (Some(_), _) if speaks == Speaks::Grpc => return Some(200),
@@ -216,10 +215,12 @@ impl<'a> Ended<'a> {
             (Outcome::TimedOut, _) => Some("UT"),
             (Outcome::Failure, Side::Downstream) => Some("DPE"),
             (Outcome::Failure, Side::Ours) => Some("LR"),
-            (Outcome::Failure, Side::Upstream) => match self.end.code {
-                Code::None => Some("UF"),
-                _ if self.broke_off() => Some("UC"),
-                _ => None,
+            (Outcome::Failure, Side::Upstream) => match self.end.cause() {
+                Some(Cause::Connect) => Some("UF"),
+                Some(Cause::Refused) => Some("UR"),
+                Some(Cause::Reset) => Some("UC"),
+                None if self.broke_off() => Some("UC"),
+                None => None,
             },
         }
     }
@@ -228,14 +229,17 @@ impl<'a> Ended<'a> {
         if let Some(rejection) = self.end.rejection() {
             return rejection.kind().as_str();
         }
+        match self.end.cause() {
+            Some(Cause::Connect) => return "upstream_reset_before_response_started{connection_failure}",
+            Some(Cause::Refused) => return "upstream_reset_before_response_started{remote_refused_stream_reset}",
+            Some(Cause::Reset) => return "upstream_reset_before_response_started{connection_termination}",
+            None => {}
+        }
         match (self.end.outcome, self.end.side) {
             (Outcome::Cancelled, _) => "downstream_remote_disconnect",
             (Outcome::TimedOut, _) => "timeout",
             (Outcome::Failure, Side::Downstream) => "downstream_error",
             (Outcome::Failure, Side::Ours) => "internal_error",
-            (Outcome::Failure, Side::Upstream) if self.end.code == Code::None => {
-                "upstream_reset_before_response_started"
-            }
             (Outcome::Failure, Side::Upstream) if self.broke_off() => "upstream_reset_after_response_started",
             _ if self.end.context().cluster().is_none() => "direct_response",
             _ => "via_upstream",

@@ -266,9 +266,9 @@ impl Operator {
         }
     }
 
-    /// Whether it needs the head of the response: what is cut off later is told as a refusal, without its code.
+    /// Whether it needs the head of the response.
     pub(crate) fn needs_head(&self) -> bool {
-        matches!(self, Self::Response { .. } | Self::ResponseDuration | Self::ResponseCode)
+        matches!(self, Self::Response { .. } | Self::ResponseDuration)
     }
 }
 

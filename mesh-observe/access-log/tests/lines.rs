@@ -6,7 +6,7 @@ mod support;
 use http_body_util::BodyExt as _;
 use mesh_access_log::{AccessLogLayer, Format, Sink, Statuses, When};
 use mesh_core::{
-    Address, Answer, Code, Context, Endpoint, Kind, Name, Peer, Rejection, Target, TraceContext, gate_fn,
+    Address, Answer, Cause, Code, Context, Endpoint, Kind, Name, Peer, Rejection, Target, TraceContext, gate_fn,
     http::{CallBody, GovernedBody},
     units::Ratio,
 };
@@ -207,7 +207,17 @@ async fn every_way_out() {
     for kind in Kind::ALL {
         log.call(request("/"), move |_| refused(kind));
     }
-    log.call(request("/"), |_| Err(mesh_core::Refusable::Inner(TestError)));
+    for cause in [None, Some(Cause::Connect), Some(Cause::Refused), Some(Cause::Reset)] {
+        log.call(request("/"), move |request| {
+            cause.into_iter().for_each(|cause| request.body().context().set_cause(cause));
+            Err(mesh_core::Refusable::Inner(TestError))
+        });
+    }
+    // an earlier attempt's
+    log.call(request("/"), |request| {
+        request.body().context().set_cause(Cause::Connect);
+        ok("")
+    });
     log.call(request("/"), |_| Err(Rejection::fault(Answer::Code(Code::Http(418))).into()));
     log.call(request("/"), |_| Err(Rejection::fault(Answer::Code(Code::Grpc(14))).into()));
     log.call(request("/"), |_| Err(Rejection::fault(Answer::Reset).into()));
@@ -246,7 +256,11 @@ async fn every_way_out() {
             "504 UT timeout - timed_out 0",
             "503 FI fault - rejected 0",
             "503 LR foreign - failure 0",
-            "502 UF upstream_reset_before_response_started - failure 0",
+            "502 UC upstream_reset_before_response_started{connection_termination} - failure 0",
+            "502 UF upstream_reset_before_response_started{connection_failure} - failure 0",
+            "502 UR upstream_reset_before_response_started{remote_refused_stream_reset} - failure 0",
+            "502 UC upstream_reset_before_response_started{connection_termination} - failure 0",
+            "200 - direct_response - success 0",
             "418 FI fault - rejected 0",
             "503 FI fault Unavailable rejected 0",
             "0 FI fault - rejected 0",
