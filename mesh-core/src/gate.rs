@@ -52,6 +52,13 @@ pub trait Gate<R>: Watch {
     /// # Errors
     /// The refusal. It is told, as the head of an answer and as an end, to all that stand further out.
     fn admit(&self, request: &mut R, at: &At) -> Result<Option<Ticket>, Rejection>;
+
+    /// Whether it only observes: it admits whatever comes and changes nothing of it. Such a gate is also told of requests
+    /// that are refused before they get to its pipeline, because they are malformed or too large; see
+    /// [`Observers`](crate::pipeline::Observers). Asked once.
+    fn observes(&self) -> bool {
+        false
+    }
 }
 
 /// A moment for everyone who is asked at once: the clock is read by whoever asks first.

@@ -70,7 +70,8 @@ where
             Err(rejection) => {
                 // who sends such a head may mean something else by what comes behind it
                 call.closes = is_http1;
-                call.refused = Some(rejection);
+                let context = self.connection.begin(arrived, call.grpc, None);
+                call.refused = Some(self.connection.refuse(request, context, rejection));
                 return call;
             }
         };
@@ -79,7 +80,7 @@ where
         if let Some(timeout) = received.grpc_timeout {
             let deadline = arrived.plus(timeout);
             if timeout.is_zero() {
-                call.refused = Some(passed());
+                call.refused = Some(self.connection.refuse(request, context, passed()));
                 return call;
             }
             context.limit_deadline(deadline);

@@ -39,8 +39,8 @@ pub(super) trait Codec: Send {
     /// The stream after an upgrade or a CONNECT; `None` if there are none in this protocol.
     fn into_tunnel(self) -> Option<Prefixed<Watched<Self::Io>>>;
 
-    /// The stream itself; `None` if that cannot be had, or only what was `written_out` is of use and some was not.
-    fn into_io(self, written_out: bool) -> Option<Self::Io>;
+    /// The stream itself; `None` if that cannot be had.
+    fn into_watched(self) -> Option<Watched<Self::Io>>;
 }
 
 type Http1<I, S> = http1::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>>;
@@ -94,9 +94,8 @@ where
         Some(Prefixed::new(parts.read_buf, parts.io.into_inner()))
     }
 
-    fn into_io(self, written_out: bool) -> Option<Rewind<I>> {
-        let watched = self.into_parts().io.into_inner();
-        if written_out { watched.into_written_out() } else { Some(watched.into_inner()) }
+    fn into_watched(self) -> Option<Watched<Rewind<I>>> {
+        Some(self.into_parts().io.into_inner())
     }
 }
 
@@ -144,7 +143,7 @@ where
         None
     }
 
-    fn into_io(self, _: bool) -> Option<Rewind<I>> {
+    fn into_watched(self) -> Option<Watched<Rewind<I>>> {
         None
     }
 }

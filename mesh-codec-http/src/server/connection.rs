@@ -1,4 +1,4 @@
-use super::{Options, Protocol, tunnel::Tunnel};
+use super::{Options, Protocol, refusal::OnRefusal, tunnel::Tunnel};
 use crate::forward::Rules;
 use mesh_core::{Context, Name, Nanos, Peer, time};
 use std::{
@@ -13,13 +13,18 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Listener {
     options: Options,
+    on_refusal: Option<OnRefusal>,
     http: Name,
     grpc: Name,
 }
 
 impl Listener {
     pub(super) fn new(options: Options) -> Self {
-        Self { options, http: Name::intern("http"), grpc: Name::intern("grpc") }
+        Self { options, on_refusal: None, http: Name::intern("http"), grpc: Name::intern("grpc") }
+    }
+
+    pub(super) fn on_refusal(&self, told: OnRefusal) -> Self {
+        Self { on_refusal: Some(told), ..Self::new(self.options.clone()) }
     }
 }
 
@@ -65,6 +70,11 @@ impl Connection {
 
     pub(super) fn options(&self) -> &Options {
         &self.listener.options
+    }
+
+    /// Who is told of what is refused here.
+    pub(super) fn on_refusal(&self) -> Option<&OnRefusal> {
+        self.listener.on_refusal.as_ref()
     }
 
     pub(super) fn rules(&self) -> &Rules {

@@ -1,5 +1,5 @@
-use super::{Ended, answer::Reset, codec::Codec, connection::Connection, linger::linger};
-use mesh_core::{Answer, BoxError, Nanos, Rejection, time};
+use super::{Ended, answer::Reset, codec::Codec, connection::Connection, io::Watched, linger::linger};
+use mesh_core::{Answer, BoxError, Kind, Nanos, Rejection, time};
 use mesh_net::{Rewind, Watch};
 use std::{
     error::Error,
@@ -101,9 +101,9 @@ where
                         until_cut(tunnel, &self.connection, &self.watch).await;
                     }
                 } else if self.connection.is_unread()
-                    && let Some(io) = self.codec.into_io(false)
+                    && let Some(io) = self.codec.into_watched()
                 {
-                    Box::pin(linger(io)).await;
+                    Box::pin(linger(io.into_inner())).await;
                 }
                 Ok(Ended::Closed)
             }
@@ -111,18 +111,21 @@ where
             // the peer did not wait for all of the farewell
             Stop::Ended(Err(_)) if self.retired.is_some() && self.connection.open() == 0 => Ok(Ended::Closed),
             Stop::Ended(Err(error)) if is_reset(&error) => {
-                Ok(self.codec.into_io(false).map_or(Ended::Closed, |io| Ended::Reset(io.into_inner())))
+                let io = self.codec.into_watched();
+                Ok(io.map_or(Ended::Closed, |io| Ended::Reset(io.into_inner().into_inner())))
             }
             Stop::Ended(Err(error)) => {
                 if error.is_parse()
-                    && let Some(io) = self.codec.into_io(false)
+                    && let Some(io) = self.codec.into_watched()
                 {
-                    Box::pin(linger(io)).await;
+                    self.connection.refuse_unread(refusal_of(&error, io.is_in_first_line()));
+                    Box::pin(linger(io.into_inner())).await;
                 }
                 Err(error.into())
             }
             Stop::HeadTimedOut => {
-                if let Some(mut io) = self.codec.into_io(true) {
+                self.connection.refuse_unread(Rejection::new(Kind::HeaderTimeout));
+                if let Some(mut io) = self.codec.into_watched().and_then(Watched::into_written_out) {
                     // it fits into any socket's buffer; a client that is gone does not want it
                     if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, io.write_all(REQUEST_TIMEOUT)).await {
                         Box::pin(linger(io)).await;
@@ -254,6 +257,16 @@ async fn until_cut(tunnel: impl Future<Output = ()>, connection: &Connection, wa
         if ends { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+/// What hyper has refused a head for.
+fn refusal_of(error: &hyper::Error, in_first_line: bool) -> Rejection {
+    let kind = match error.is_parse_too_large() {
+        false => Kind::Malformed,
+        true if in_first_line || error.to_string().contains("URI") => Kind::UriTooLong,
+        true => Kind::HeadersTooLarge,
+    };
+    Rejection::new(kind).because(error.to_string())
 }
 
 /// Whether the service wanted the client to see a reset.

@@ -39,6 +39,11 @@ impl<I> Watched<I> {
         (!self.behind).then_some(self.inner)
     }
 
+    /// Whether the head that is being read has not even a whole first line.
+    pub(super) fn is_in_first_line(&self) -> bool {
+        self.in_first_line
+    }
+
     /// The stream as it is.
     pub(super) fn into_inner(self) -> I {
         self.inner

@@ -24,6 +24,7 @@
 //! # A request
 //! 1. Its head is made fit to be passed on ([`forward::received`](crate::forward::received)); a malformed one is
 //!    answered with 400 and never reaches the service. What is not HTTP at all hyper answers itself: 400, 414, 431.
+//!    Whoever is to hear of these asks [`Server::on_refusal`].
 //! 2. A record of the call begins: arrival (of the head's first byte), peer, listener, protocol, and the deadline that
 //!    a gRPC client's `grpc-timeout` sets.
 //! 3. The service is called through `&mut`, never cloned, and must always be ready, as a
@@ -64,6 +65,7 @@ mod drive;
 mod io;
 mod limited;
 mod linger;
+mod refusal;
 mod tunnel;
 
 #[cfg(doc)]
@@ -77,8 +79,9 @@ pub(crate) use tunnel::{Chunks, FromClient, Prefixed};
 use connection::{Connection, Listener};
 use drive::{Drive, LINGER};
 use linger::linger;
-use mesh_core::{BoxError, Name, Peer, time};
+use mesh_core::{BoxError, Name, Peer, Rejection, time};
 use mesh_net::{Detected, Rewind, Watch, detect};
+use refusal::OnRefusal;
 use std::{future::Future, io::Result as IoResult, pin::pin, sync::Arc, task::Poll, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
@@ -172,6 +175,16 @@ impl Server {
     /// A server with these options.
     pub fn new(options: Options) -> Self {
         Self { listener: Arc::new(Listener::new(options)) }
+    }
+
+    /// The same, which tells of each request that it refuses itself, before the service has seen it: a malformed one, one
+    /// that is too large or too slow, a gRPC call whose time is over. What is told is the request as far as it was read
+    /// (where nothing was, its method and authority are `-`), without its body but with its record, and the refusal, which
+    /// becomes the answer. They are counted in `mesh_rejections_total{reason}` whether somebody is told or not. What breaks
+    /// HTTP/2 on a connection ends the stream or the connection and is no request.
+    #[must_use]
+    pub fn on_refusal(self, tell: impl Fn(Request, &mut Rejection) + Send + Sync + 'static) -> Self {
+        Self { listener: Arc::new(self.listener.on_refusal(OnRefusal(Arc::new(tell)))) }
     }
 
     /// Serves one connection to its end: until the client closes it, it has been idle or has become too old, or the

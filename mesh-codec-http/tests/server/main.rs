@@ -13,5 +13,6 @@ mod http2;
 mod lifetimes;
 mod limits;
 mod proxied;
+mod refusals;
 mod sockets;
 mod tunnels;

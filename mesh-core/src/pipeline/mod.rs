@@ -1,6 +1,7 @@
 //! Pipelines: layers as data. A [`Registry`] makes a [`Pipeline`] of names and settings; applied on a worker it
 //! becomes a [`Stage`], which is runs of gates and the services between them.
 
+mod observers;
 // the module's main type has a file of its own, as its others have
 #[allow(clippy::module_inception)]
 mod pipeline;
@@ -13,6 +14,7 @@ mod stage;
 mod states;
 mod table;
 
+pub use observers::Observers;
 pub use pipeline::{ApplyLayer, Made, Pipeline, PipelineBuilder, foreign, layer};
 pub use protocol::{Protocol, Replay};
 #[cfg(feature = "config")]

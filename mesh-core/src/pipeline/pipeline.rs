@@ -184,7 +184,7 @@ impl<P: Protocol> Item<P> {
 /// }
 /// ```
 pub struct Pipeline<P: Protocol> {
-    items: Arc<[Item<P>]>,
+    pub(super) items: Arc<[Item<P>]>,
 }
 
 impl<P: Protocol> Clone for Pipeline<P> {

@@ -76,6 +76,10 @@ impl<R: RequestView> Gate<R> for AccessLog {
         }
         Ok(Some(Ticket(self.drafts.put(draft), 0)))
     }
+
+    fn observes(&self) -> bool {
+        true
+    }
 }
 
 impl Watch for AccessLog {

@@ -169,6 +169,10 @@ impl<R: RequestView> Gate<R> for Metrics {
         let began = request.context().arrived();
         Ok(self.begin(|| began.unwrap_or_else(|| at.now())))
     }
+
+    fn observes(&self) -> bool {
+        true
+    }
 }
 
 /// [`Metrics`] of calls that carry no record: any request, and their time is from the call to the result.

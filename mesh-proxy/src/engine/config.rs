@@ -18,7 +18,7 @@ use crate::{
 use mesh_codec_http::{Http, forward::Slashes};
 use mesh_core::{
     Name,
-    pipeline::{Fate, Spawn, Stage, StageHandle, StageRef, States},
+    pipeline::{Fate, Observers, Spawn, Stage, StageHandle, StageRef, States},
     spec::Node,
 };
 use mesh_net::Connection;
@@ -54,6 +54,8 @@ pub(super) struct ListenerConfig {
     stage: StageHandle<Http>,
     relay: Option<RelayListener>,
     pub(super) connection: ConnectionLayers,
+    /// Those of its layers that are told of what the codec refuses.
+    pub(super) observers: Observers<Http>,
     /// The one in the stage.
     pub(super) router: Arc<Router<Route>>,
 }
@@ -246,6 +248,7 @@ impl ListenerConfig {
         let service = RouterService { router: router.clone(), slashes };
         let pipeline = planned.pipeline.make(&planned.site, previous, next);
         Self {
+            observers: pipeline.observers(),
             stage: StageHandle::new(move || pipeline.apply(Stage::new(service.clone()))),
             relay,
             connection: ConnectionLayers::make(spec, before.map(|before| &before.connection)),

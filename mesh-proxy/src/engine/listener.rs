@@ -16,7 +16,7 @@ use std::{
     fs::{Permissions, set_permissions},
     num::NonZeroUsize,
     os::unix::fs::PermissionsExt as _,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -99,7 +99,7 @@ impl Binding {
         workers: &Workers,
     ) -> Self {
         let (accepting, Bound { address, sockets }) = (Drain::new(), bound);
-        let current = Arc::new(Current::new(config, Serving::new(spec)));
+        let current = Arc::new_cyclic(|current| Current::new(config, Serving::new(spec, current)));
         workers.listen(sockets, |socket| WorkerListener {
             name: Name::intern(&spec.name),
             socket,
@@ -145,7 +145,7 @@ impl Binding {
         }
         self.settings = settings;
         let before = self.current.serving();
-        self.current.set_serving(Serving::new(spec));
+        self.current.set_serving(Serving::new(spec, &Arc::downgrade(&self.current)));
         Some(before.drain.clone())
     }
 
@@ -159,8 +159,16 @@ impl Binding {
 }
 
 impl Serving {
-    fn new(spec: &ListenerSpec) -> Self {
-        Self { server: server(spec), drain: Drain::new() }
+    fn new(spec: &ListenerSpec, current: &Weak<Current>) -> Self {
+        let current = current.clone();
+        let server = server(spec).map(|server| {
+            server.on_refusal(move |request, rejection| {
+                if let Some(current) = current.upgrade() {
+                    current.refused(request, rejection);
+                }
+            })
+        });
+        Self { server, drain: Drain::new() }
     }
 }
 

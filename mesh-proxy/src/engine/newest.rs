@@ -7,7 +7,7 @@
 use super::{config::ListenerConfig, listener::Serving};
 use arc_swap::ArcSwap;
 use mesh_codec_http::{Http, HttpError, Request, Response};
-use mesh_core::pipeline::StageFuture;
+use mesh_core::{Rejection, pipeline::StageFuture};
 use pin_project_lite::pin_project;
 use std::{
     cell::RefCell,
@@ -44,6 +44,11 @@ impl Current {
     /// How new connections are served.
     pub(super) fn serving(&self) -> Arc<Serving> {
         self.serving.load_full()
+    }
+
+    /// Tells the layers that only observe of a request that the codec has refused.
+    pub(super) fn refused(&self, mut request: Request, rejection: &mut Rejection) {
+        self.config.load().observers.tell_refused(&mut request, rejection);
     }
 
     /// From now on new connections are served so.
