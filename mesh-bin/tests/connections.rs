@@ -105,6 +105,16 @@ fn time_of(task: &std::path::Path) -> u64 {
 
 #[test]
 fn a_wave_of_clients_ends_in_refusals() {
+    a_wave();
+}
+
+#[test]
+#[ignore = "run by `cargo xtask soak`"]
+fn soak_waves() {
+    (0..5).for_each(|_| a_wave());
+}
+
+fn a_wave() {
     const WAVE: usize = 20_000;
     const THREADS: usize = 8;
     const AT_ONCE: usize = 25;
@@ -170,6 +180,10 @@ fn a_wave_of_clients_ends_in_refusals() {
     assert!(peak < 96 * 1024, "{peak} KiB");
     assert!(!mesh.output().contains("cannot accept"), "{}", mesh.output());
 
+    println!(
+        "soak: {WAVE} connections against 1000 descriptors | {} admitted, the others refused, {peak} KiB at the most",
+        admitted.load(Ordering::Relaxed)
+    );
     drop(old);
     eventually("places are free again", || open(port).is_ok_and(|connection| connection.is_some()));
     assert_eq!(http1::get(port, "/app").status, 200);

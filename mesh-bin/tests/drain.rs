@@ -151,6 +151,18 @@ fn an_idle_http2_connection_is_told_to_go_away_at_once() {
 /// balancer. Nobody's request is lost, and who has a connection is told that it ends.
 #[test]
 fn sigterm_under_load_loses_nothing() {
+    sigterm_under_load();
+}
+
+#[test]
+#[ignore = "run by `cargo xtask soak`"]
+fn soak_sigterm() {
+    let requests: usize = (0..20).map(|_| sigterm_under_load()).sum();
+    println!("soak: SIGTERM under load, 20 times | {requests} requests, none lost");
+}
+
+/// How many requests there were.
+fn sigterm_under_load() -> usize {
     let port = free_port();
     let origin = Origin::echo();
     let mut mesh = Mesh::start(&format!(
@@ -194,4 +206,5 @@ clusters: {{ app: {{ discovery: {{ static: [ "127.0.0.1:{}" ] }} }} }}
     unready.store(true, Ordering::Release);
     clients.into_iter().for_each(|client| client.join().expect("nothing lost"));
     assert!(mesh.wait().success());
+    answered.load(Ordering::Acquire)
 }

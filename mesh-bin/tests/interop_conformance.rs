@@ -42,6 +42,7 @@ clusters:
         let output = command.args(["-h", "127.0.0.1", "-p", &port, "-o", "5"]).output().expect("h2spec runs");
         let report = String::from_utf8_lossy(&output.stdout);
         assert!(report.contains(CASES), "{what}:\n{report}");
+        println!("conformance: h2spec 2.2.1, {what} | {}", CASES.replace(" tests", " cases"));
     }
     mesh.stop();
 }
@@ -114,5 +115,11 @@ clusters:
         })
         .collect();
     assert!(worse.is_empty(), "worse than without: {worse:?}");
+    for (cases, what) in [(&through, "through the sidecar"), (&direct, "without it")] {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        cases.values().for_each(|(behaviour, _)| *counts.entry(behaviour).or_default() += 1);
+        let counts: Vec<String> = counts.iter().map(|(behaviour, count)| format!("{count} {behaviour}")).collect();
+        println!("conformance: Autobahn 25.10.1, {} cases, {what} | {}", cases.len(), counts.join(", "));
+    }
     mesh.stop();
 }

@@ -125,12 +125,22 @@ fn over_unix_sockets() {
 
 #[test]
 fn a_gigabyte_arrives_intact() {
+    arrive_intact(1);
+}
+
+#[test]
+#[ignore = "run by `cargo xtask soak`"]
+fn soak_gigabytes() {
+    arrive_intact(8);
+}
+
+fn arrive_intact(gigabytes: usize) {
     const BLOCK: usize = 1 << 20;
-    const BLOCKS: usize = 1 << 10;
+    let blocks = gigabytes << 10;
     // each block is of another number
-    let origin = Origin::raw(|mut stream| {
+    let origin = Origin::raw(move |mut stream| {
         let (mut block, mut right) = (vec![0; BLOCK], 0u32);
-        for number in 0..BLOCKS {
+        for number in 0..blocks {
             stream.read_exact(&mut block)?;
             let expected = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
             right += u32::from(block.chunks_exact(8).all(|word| word == expected));
@@ -139,13 +149,14 @@ fn a_gigabyte_arrives_intact() {
     });
     let (mesh, port) = relay("", &format!("\"127.0.0.1:{}\"", origin.port), "");
     let mut stream = connect(port);
-    for number in 0..BLOCKS {
+    for number in 0..blocks {
         let word = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
         stream.write_all(&word.repeat(BLOCK / 8)).expect("written");
     }
     let mut right = [0; 4];
     stream.read_exact(&mut right).expect("an answer");
-    assert_eq!(u32::from_le_bytes(right) as usize, BLOCKS);
+    assert_eq!(u32::from_le_bytes(right) as usize, blocks);
+    println!("soak: a relay of {gigabytes} GiB | arrived intact");
     drop(stream);
     mesh.stop();
 }

@@ -23,15 +23,6 @@ pub(crate) fn interop(steps: &mut Steps) {
     steps.run("interop tests", || run(cargo(["test", "--all-features", "--tests"]).args(packages)));
 }
 
-/// The conformance suites of others, for HTTP/2 and for WebSocket.
-pub(crate) fn conformance(steps: &mut Steps) {
-    steps.run("set-up", setup::conformance);
-    steps.run("conformance", || {
-        let suites = ["test", "--package", "mesh-bin", "--all-features", "--test", "interop_conformance"];
-        run(cargo(suites).args(["--", "--ignored"]))
-    });
-}
-
 /// What a team sees that takes two crates.
 pub(crate) fn team(steps: &mut Steps) {
     steps.run("a team's view", team::team);

@@ -67,7 +67,7 @@ pub(crate) fn on_path(program: &str) -> bool {
 }
 
 /// The command as a shell would be given it, with what is set in its environment.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let mut words: Vec<String> = command
         .get_envs()
         .filter_map(|(name, value)| Some((name.to_string_lossy(), value?.to_string_lossy())))

@@ -9,6 +9,7 @@ mod fuzz;
 mod measure;
 mod setup;
 mod step;
+mod suite;
 mod team;
 
 use std::env;
@@ -22,6 +23,7 @@ usage: cargo xtask TARGET
   test          set up what the tests need, then every test, interop with real peers included
   interop       the tests of the program and of discovery, with real peers, alone
   conformance   h2spec (needs Go) and Autobahn (needs Python 2.7) through the sidecar
+  soak          faults of endpoints and crowds of clients at full size
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
@@ -57,7 +59,8 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
     match target {
         Some("test") => check::test(&mut steps),
         Some("interop") => check::interop(&mut steps),
-        Some("conformance") => check::conformance(&mut steps),
+        Some("conformance") => suite::conformance(&mut steps),
+        Some("soak") => suite::soak(&mut steps),
         Some("lint") => check::lint(&mut steps),
         Some("doc") => check::doc(&mut steps),
         Some("features") => check::features(&mut steps),
