@@ -113,17 +113,11 @@ fn packages(tools: &[Tool]) -> Outcome {
 }
 
 fn python_has_venv() -> bool {
-    Command::new("python3")
-        .args(["-c", "import venv, ensurepip"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    runs(Command::new("python3").args(["-c", "import venv, ensurepip"]))
 }
 
 /// The suite for HTTP/2. It has no module file, so that what it needs is not pinned.
-const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1";
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 /// The suite for WebSocket, which is in Python 2.7, and the last `virtualenv` that makes an environment of that.
 const AUTOBAHN: &str = "autobahntestsuite==25.10.1";
 const VIRTUALENV: &str = "virtualenv==20.21.1";
@@ -158,15 +152,25 @@ fn autobahn() -> Outcome {
     run(Command::new(to.join("bin/python")).args(pip).arg(AUTOBAHN))
 }
 
-/// Python 2.7, on the path or among pyenv's.
+/// A Python 2.7 that runs, on the path or among pyenv's: what pyenv puts on the path may lead to none.
 fn python2() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|dir| dir.join("python2.7")).find(|python| python.is_file());
+    let on_path = env::split_paths(&path).map(|dir| dir.join("python2.7"));
     let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
-    let pyenv = pyenv.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")))?;
-    let versions = fs::read_dir(pyenv.join("versions")).ok();
+    let pyenv = pyenv.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")));
+    let versions = pyenv.and_then(|pyenv| fs::read_dir(pyenv.join("versions")).ok());
     let of_pyenv = versions.into_iter().flatten().flatten().map(|version| version.path().join("bin/python2.7"));
-    on_path.or_else(|| of_pyenv.filter(|python| python.is_file()).last())
+    on_path.chain(of_pyenv).find(|python| runs(Command::new(python).arg("--version")))
+}
+
+/// Whether a command ends well; what it prints is of no interest.
+fn runs(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 impl Venv {
@@ -190,13 +194,7 @@ impl Venv {
     /// A virtual environment breaks when the interpreter below it goes.
     fn works(&self) -> bool {
         let Some((program, arguments)) = self.works.split_first() else { return true };
-        Command::new(self.dir().join(program))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+        runs(Command::new(self.dir().join(program)).args(arguments))
     }
 
     /// Installs the packages, unless they are there.

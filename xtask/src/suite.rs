@@ -14,7 +14,9 @@ pub(crate) fn conformance(steps: &mut Steps) {
     steps.run("conformance", || {
         let rows = rows("conformance: ", &["interop_conformance"])?;
         let text = format!(
-            "# Conformance\n\nThe suites of others through the sidecar, in clear text.\n\n\
+            "# Conformance\n\nThe suites of others through the sidecar, in clear text. Of Autobahn's cases none may be worse than \
+             without the sidecar; NON-STRICT passes: whether what came before an error is still echoed depends on which bytes \
+             come together.\n\n\
              | suite | result |\n| --- | --- |\n{rows}"
         );
         publish("conformance", "cargo xtask conformance", &text)
