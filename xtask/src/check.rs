@@ -32,9 +32,10 @@ pub(crate) fn conformance(steps: &mut Steps) {
     });
 }
 
-/// What a team sees that takes two crates.
+/// What a team sees that takes two crates, and one that adds a layer to the sidecar.
 pub(crate) fn team(steps: &mut Steps) {
     steps.run("a team's view", team::team);
+    steps.run("a layer of one's own", team::custom_layer);
 }
 
 /// Formatting and lints.

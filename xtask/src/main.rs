@@ -25,7 +25,8 @@ usage: cargo xtask TARGET
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
-  team          examples/team, which takes two crates: its cold build in seconds of CPU, and its test
+  team          programs outside of the workspace: examples/team, which takes two crates, with its cold build in seconds of
+                CPU; examples/custom-layer, which is the sidecar with a layer of its own
   ci            test, team, lint, doc, features: what .ci/run calls
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
