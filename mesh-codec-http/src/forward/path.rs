@@ -110,6 +110,13 @@ struct Found {
 
 impl Found {
     fn of(path: &[u8]) -> Result<Self, Malformed> {
+        if is_plain(path) {
+            return Ok(Self::default());
+        }
+        Self::looking_at_each(path)
+    }
+
+    fn looking_at_each(path: &[u8]) -> Result<Self, Malformed> {
         let mut found = Self::default();
         let mut before = 0;
         for (index, byte) in path.iter().enumerate() {
@@ -133,6 +140,34 @@ impl Found {
         }
         Ok(found)
     }
+}
+
+/// Whether there is nothing to look at in a path. Eight bytes at a time, as nearly all paths are such. One that is plain
+/// may be taken for another, never the other way round.
+fn is_plain(path: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // the high bit of each byte that is equal, and perhaps of some after it
+    let equal = |word: u64, byte: u8| {
+        let other = word ^ (ONES * u64::from(byte));
+        other.wrapping_sub(ONES) & !other & HIGH
+    };
+    let (mut slash_before, mut found) = (0, 0);
+    let mut look = |chunk: [u8; 8]| {
+        let word = u64::from_le_bytes(chunk);
+        let slashes = equal(word, b'/');
+        let behind_slash = slashes << 8 | slash_before;
+        slash_before = slashes >> 56;
+        found |= equal(word, b'%') | equal(word, b'\\') | (slashes | equal(word, b'.')) & behind_slash;
+    };
+    let (chunks, rest) = path.as_chunks::<8>();
+    chunks.iter().for_each(|chunk| look(*chunk));
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        look(last);
+    }
+    found == 0
 }
 
 /// The byte that two hexadecimal digits, those after a `%`, stand for.
@@ -231,6 +266,25 @@ mod tests {
             ("/%41/%", "/%41/%"),
         ] {
             assert_eq!(normalise(path, Slashes::Keep).unwrap(), expected, "{path}");
+        }
+    }
+
+    /// Wherever what matters stands in the words that are looked at.
+    #[test]
+    fn what_is_plain_has_nothing_to_look_at() {
+        let parts = ["/", ".", "%", "\\", "a", "\u{2e2f}"];
+        let middles = parts.iter().flat_map(|one| parts.map(|two| parts.map(|three| format!("{one}{two}{three}"))));
+        for middle in middles.flatten() {
+            for (before, after) in (0..10).flat_map(|before| (0..3).map(move |after| (before, after))) {
+                let path = format!("/{}{middle}{}", "b".repeat(before), "c".repeat(after));
+                let Found { dots, empty, needless, broken } = match Found::looking_at_each(path.as_bytes()) {
+                    Ok(found) => found,
+                    Err(_) => Found { broken: true, ..Found::default() },
+                };
+                let plain = !(dots || empty || needless || broken || path.contains('%'));
+                assert!(plain || !is_plain(path.as_bytes()), "{path}");
+                assert!(!plain || path.contains("./") || is_plain(path.as_bytes()), "{path}");
+            }
         }
     }
 
