@@ -49,12 +49,13 @@ impl Http1 {
         let connecting = shared.options.connector.connect(&shared.address, timeout);
         let transport = super::wire::within(timeout, connecting).await?;
         let line = Arc::new(Line::default());
-        let io = TokioIo::new(Wire::new(transport, line.clone()));
+        let waker = Waker::from(line.clone());
+        let io = TokioIo::new(Wire::new(transport, line.clone()).known_when_quiet(&waker));
         let (sender, connection) = Builder::new().handshake(io).await.map_err(error_of)?;
         Ok(Box::new(Self {
             sender,
             connection: Some(connection),
-            waker: Waker::from(line.clone()),
+            waker,
             line,
             expires: shared.expiry(),
             idle_since: None,

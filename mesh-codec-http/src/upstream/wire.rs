@@ -128,6 +128,8 @@ pub(super) struct Line {
     received: AtomicBool,
     recording: AtomicBool,
     sent: Mutex<Vec<u8>>,
+    /// The socket had nothing to read, and has not been heard of since.
+    quiet: AtomicBool,
 }
 
 impl Wake for Line {
@@ -150,7 +152,8 @@ impl Line {
     /// Before polling: wakes are held back until [`Line::listen`].
     pub(super) fn hold(&self) {
         self.muted.store(true, Release);
-        self.woken.store(false, Release);
+        // read, so that what was noted before that wake is seen: the socket is not quiet any more
+        self.woken.swap(false, AcqRel);
     }
 
     /// From now on wakes are for `task`, also one that was held back: for whoever returns `Pending`.
@@ -170,7 +173,7 @@ impl Line {
     /// Nobody waits any more; a wake that was held back is void.
     pub(super) fn leave(&self) {
         *lock(&self.task) = None;
-        self.woken.store(false, Release);
+        self.woken.swap(false, AcqRel);
         self.muted.store(false, Release);
     }
 
@@ -221,24 +224,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A transport that tells its [`Line`] what passes.
-pub(super) struct Wire {
-    transport: Transport,
-    line: Arc<Line>,
-}
-
-impl Wire {
-    pub(super) fn new(transport: Transport, line: Arc<Line>) -> Self {
-        Self { transport, line }
-    }
-
-    fn note_written(&self, bytes: &[u8]) {
-        if self.line.recording.load(Acquire) {
-            self.line.record(bytes);
-        }
-    }
-}
-
 /// Passes a call on to the stream inside.
 macro_rules! each {
     ($transport:expr, $io:ident => $call:expr) => {
@@ -250,13 +235,80 @@ macro_rules! each {
     };
 }
 
+/// Wakes a line, and notes that it was the socket that did.
+struct Heard(Arc<Line>);
+
+impl Wake for Heard {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.quiet.store(false, Release);
+        self.0.wake_by_ref();
+    }
+}
+
+/// A transport that tells its [`Line`] what passes.
+pub(super) struct Wire {
+    transport: Transport,
+    line: Arc<Line>,
+    quiet: Option<Quiet>,
+}
+
+/// The waker of the line, by which a connection is known that is polled with that; and the socket's.
+struct Quiet {
+    line: Waker,
+    heard: Waker,
+}
+
+impl Wire {
+    pub(super) fn new(transport: Transport, line: Arc<Line>) -> Self {
+        Self { transport, line, quiet: None }
+    }
+
+    /// For a connection that is polled with this waker, that of its line. hyper looks for something to read five times
+    /// for each response; where the socket has not been heard of since, this says so without asking it, which saves 200
+    /// instructions each time.
+    pub(super) fn known_when_quiet(mut self, line: &Waker) -> Self {
+        let heard = Waker::from(Arc::new(Heard(self.line.clone())));
+        self.quiet = Some(Quiet { line: line.clone(), heard });
+        self
+    }
+
+    fn note_written(&self, bytes: &[u8]) {
+        if self.line.recording.load(Acquire) {
+            self.line.record(bytes);
+        }
+    }
+}
+
+fn read(transport: &mut Transport, line: &Line, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    let polled = each!(transport, io => Pin::new(io).poll_read(cx, buf));
+    if buf.filled().len() > before {
+        line.received.store(true, Release);
+    }
+    polled
+}
+
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
-        let before = buf.filled().len();
-        let polled = each!(me.transport, io => Pin::new(io).poll_read(cx, buf));
-        if buf.filled().len() > before {
-            me.line.received.store(true, Release);
+        let Self { transport, line, quiet } = me;
+        let heard = match quiet {
+            Some(quiet) if quiet.line.will_wake(cx.waker()) => &quiet.heard,
+            // a task has it now
+            _ => return read(transport, line, cx, buf),
+        };
+        if line.quiet.load(Acquire) {
+            return Poll::Pending;
+        }
+        // before it is asked: it may be heard of at once
+        line.quiet.store(true, Release);
+        let polled = read(transport, line, &mut Context::from_waker(heard), buf);
+        if polled.is_ready() {
+            line.quiet.store(false, Release);
         }
         polled
     }
