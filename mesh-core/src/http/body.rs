@@ -111,7 +111,8 @@ pin_project! {
         inner: Option<B>,
         own: Option<Bytes>,
         guards: Guards,
-        grpc: bool,
+        // `None`: nobody has said
+        grpc: Option<bool>,
         bodyless: bool,
         aborts: bool,
     }
@@ -135,19 +136,12 @@ pin_project! {
 impl<B: Body> GovernedBody<B> {
     /// The body of a service's response.
     pub fn new(inner: B) -> Self {
-        Self { inner: Some(inner), own: None, guards: Guards::new(), grpc: false, bodyless: false, aborts: false }
+        Self { inner: Some(inner), own: None, guards: Guards::new(), grpc: None, bodyless: false, aborts: false }
     }
 
     /// A body of our own.
     pub fn own(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            inner: None,
-            own: Some(bytes.into()),
-            guards: Guards::new(),
-            grpc: false,
-            bodyless: false,
-            aborts: false,
-        }
+        Self { inner: None, own: Some(bytes.into()), guards: Guards::new(), grpc: None, bodyless: false, aborts: false }
     }
 
     /// A body that fails at once, so that whoever writes the response gives the exchange up: hyper closes an HTTP/1
@@ -158,10 +152,17 @@ impl<B: Body> GovernedBody<B> {
         body
     }
 
-    /// The response is gRPC: it ends with its trailers, and a tap that cuts it off sends some.
+    /// Whether the response is gRPC, as its content type says: it ends with its trailers, and a tap that cuts it off
+    /// sends some. Said once, nobody looks for the content type again.
     pub fn grpc(mut self, grpc: bool) -> Self {
-        self.grpc = grpc;
+        self.grpc = Some(grpc);
         self
+    }
+
+    /// Whether it is known to be of another protocol than gRPC.
+    #[inline]
+    pub(crate) fn is_not_grpc(&self) -> bool {
+        self.grpc == Some(false)
     }
 
     /// Nobody will read the body: it answers a HEAD, or its status has none.
@@ -243,7 +244,7 @@ where
         me.guards.end_cut(&cut);
         // its drop tells the upstream that nobody reads on
         me.inner.set(None);
-        Poll::Ready(Some(if *me.grpc { Ok(Frame::trailers(trailers_of(&cut))) } else { Err(cut.into()) }))
+        Poll::Ready(Some(if *me.grpc == Some(true) { Ok(Frame::trailers(trailers_of(&cut))) } else { Err(cut.into()) }))
     }
 
     fn is_end_stream(&self) -> bool {

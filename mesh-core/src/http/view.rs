@@ -1,6 +1,7 @@
-use super::CallBody;
+use super::{CallBody, GovernedBody};
 use crate::{Code, Context, Head, HttpHead, Nanos, Outcome, RequestView};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONTENT_TYPE};
+use http_body::Body;
 use std::time::Duration;
 
 pub(crate) static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -147,7 +148,7 @@ pub(crate) fn grpc_code(value: &HeaderValue) -> Code {
     Code::Grpc(number.unwrap_or(2))
 }
 
-impl<B> Head for http::Response<B> {
+impl<B: Body> Head for http::Response<GovernedBody<B>> {
     fn outcome(&self) -> Option<Outcome> {
         self.outcome_and_code().0
     }
@@ -159,7 +160,7 @@ impl<B> Head for http::Response<B> {
 
     fn outcome_and_code(&self) -> (Option<Outcome>, Code) {
         let http = Code::Http(http::Response::status(self).as_u16());
-        if !is_grpc(self.headers()) {
+        if self.body().is_not_grpc() || !is_grpc(self.headers()) {
             return (Some(http.outcome()), http);
         }
         match self.headers().get(&GRPC_STATUS) {
@@ -245,7 +246,7 @@ mod tests {
             for (name, value) in headers {
                 response = response.header(*name, *value);
             }
-            let response = response.body(()).unwrap();
+            let response = response.body(GovernedBody::<String>::default()).unwrap();
             (response.outcome(), response.code())
         };
         let grpc = ("content-type", "application/grpc");
