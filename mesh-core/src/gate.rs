@@ -1,5 +1,5 @@
 use crate::{End, Head, Nanos, Rejection, time};
-use std::cell::Cell;
+use std::{cell::Cell, future::Future, pin::Pin};
 
 /// Sixteen bytes of a gate's own that stand for one admitted request. The framework keeps it and gives it back
 /// exactly once, in [`Watch::on_end`].
@@ -60,6 +60,18 @@ pub trait Gate<R>: Watch {
         false
     }
 }
+
+/// A gate that has some requests wait before they go on: in a [`Pipeline`](crate::Pipeline). Anywhere else it admits at
+/// once, as any gate.
+pub trait PausingGate<R>: Gate<R> {
+    /// What a request that was admitted with this ticket waits for. Asked once, right after [`Gate::admit`]. `None`: it
+    /// goes on, and the ticket is like any other.
+    fn pause(&self, ticket: Ticket) -> Option<Pause>;
+}
+
+/// The wait of one request. It ends as an admission does: the request goes on, with a ticket or without, or is refused.
+/// The ticket that it is of does not end otherwise. Dropped, where the request is given up.
+pub type Pause = Pin<Box<dyn Future<Output = Result<Option<Ticket>, Rejection>> + Send>>;
 
 /// A moment for everyone who is asked at once: the clock is read by whoever asks first.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
 use crate::{
-    At, End, Gate, Guards, Head, Hears, Kind, Name, Rejection, RequestView,
+    At, End, Gate, Guards, Head, Hears, Kind, Name, Pause, PausingGate, Rejection, RequestView, Ticket,
     guards::{ENDED, Owner, Slot, guarded},
 };
 use std::{
@@ -78,6 +78,8 @@ impl RefusalCounter {
 /// A gate in its place in a run.
 pub(crate) struct Placed<R> {
     gate: Arc<dyn Gate<R>>,
+    /// The same gate, where it may have a request wait.
+    pauses: Option<Arc<dyn PausingGate<R>>>,
     hears: Hears,
     longest_hold: Option<Duration>,
     control: Arc<GateControl>,
@@ -85,7 +87,11 @@ pub(crate) struct Placed<R> {
 
 impl<R: 'static> Placed<R> {
     pub(crate) fn new(gate: Arc<dyn Gate<R>>, control: Arc<GateControl>) -> Self {
-        Self { hears: gate.hears(), longest_hold: gate.longest_hold(), gate, control }
+        Self { hears: gate.hears(), longest_hold: gate.longest_hold(), gate, pauses: None, control }
+    }
+
+    pub(crate) fn pausing(gate: Arc<dyn PausingGate<R>>, control: Arc<GateControl>) -> Self {
+        Self { pauses: Some(gate.clone()), ..Self::new(gate, control) }
     }
 }
 
@@ -93,6 +99,7 @@ impl<R> Clone for Placed<R> {
     fn clone(&self) -> Self {
         Self {
             gate: self.gate.clone(),
+            pauses: self.pauses.clone(),
             hears: self.hears,
             longest_hold: self.longest_hold,
             control: self.control.clone(),
@@ -102,7 +109,7 @@ impl<R> Clone for Placed<R> {
 
 /// Consecutive gates, passed in one loop. Each worker has a run of its own over shared gates: the one reference count
 /// that a request touches is the worker's.
-pub struct Run<R> {
+pub(crate) struct Run<R> {
     gates: Box<[Placed<R>]>,
     hears_heads: bool,
     has_longest_hold: bool,
@@ -117,38 +124,74 @@ impl<R: RequestView + 'static> Run<R> {
         })
     }
 
-    /// The number of gates.
-    pub fn len(&self) -> usize {
-        self.gates.len()
-    }
-
-    /// Whether there is no gate.
-    pub fn is_empty(&self) -> bool {
-        self.gates.is_empty()
-    }
-
     /// Passes a request through the gates, outermost first. What is given back holds the tickets of those that
     /// want to hear more.
-    ///
-    /// # Errors
-    /// The first refusal; the gates further out have been told.
-    pub fn admit(self: &Arc<Self>, request: &mut R) -> Result<Guards, Rejection> {
-        let (mut guards, at) = (Guards::new(), At::unread());
-        for (index, placed) in self.gates.iter().enumerate() {
+    pub(crate) fn admit(self: &Arc<Self>, request: &mut R) -> Result<Guards, Stopped> {
+        self.admit_from(0, request, Guards::new())
+    }
+
+    /// The same, from this gate on.
+    #[inline]
+    fn admit_from(self: &Arc<Self>, first: usize, request: &mut R, mut guards: Guards) -> Result<Guards, Stopped> {
+        let at = At::unread();
+        for (index, placed) in self.gates.iter().enumerate().skip(first) {
             match placed.gate.admit(request, &at) {
                 Ok(None) => {}
-                Ok(Some(ticket)) => guards.open_in_run(self, (index as u32, ticket), request.context()),
-                Err(rejection) => match placed.control.refuse(rejection) {
-                    Ok(()) => guards.mark_shadow(placed.control.name(), request.context()),
-                    Err(mut rejection) => {
-                        guards.refuse(&mut rejection);
-                        return Err(rejection);
+                Ok(Some(ticket)) => {
+                    if let Some(pause) = placed.pauses.as_ref().and_then(|gate| gate.pause(ticket)) {
+                        return Err(Stopped::Paused(Box::new(Paused { pause, gate: index, guards })));
                     }
-                },
+                    guards.open_in_run(self, (index as u32, ticket), request.context());
+                }
+                Err(rejection) => self.refuse(index, rejection, request, &mut guards).map_err(Stopped::Refused)?,
             }
         }
         Ok(guards)
     }
+
+    /// Goes on with a request that has waited for this result.
+    pub(crate) fn go_on(
+        self: &Arc<Self>,
+        gate: usize,
+        mut guards: Guards,
+        result: Result<Option<Ticket>, Rejection>,
+        request: &mut R,
+    ) -> Result<Guards, Stopped> {
+        match result {
+            Ok(None) => {}
+            Ok(Some(ticket)) => guards.open_in_run(self, (gate as u32, ticket), request.context()),
+            Err(rejection) => self.refuse(gate, rejection, request, &mut guards).map_err(Stopped::Refused)?,
+        }
+        self.admit_from(gate + 1, request, guards)
+    }
+
+    /// What becomes of a refusal of this gate; the gates further out are told. `Ok`: the request goes on.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, gate: usize, rejection: Rejection, request: &R, guards: &mut Guards) -> Result<(), Rejection> {
+        let control = &self.gates[gate].control;
+        match control.refuse(rejection) {
+            Ok(()) => guards.mark_shadow(control.name(), request.context()),
+            Err(mut rejection) => {
+                guards.refuse(&mut rejection);
+                return Err(rejection);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a request did not pass all gates of a run.
+pub(crate) enum Stopped {
+    Refused(Rejection),
+    Paused(Box<Paused>),
+}
+
+/// A request waits at a gate.
+pub(crate) struct Paused {
+    pub(crate) pause: Pause,
+    pub(crate) gate: usize,
+    pub(crate) guards: Guards,
 }
 
 impl<R: 'static> Owner for Run<R> {

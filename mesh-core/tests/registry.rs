@@ -5,7 +5,8 @@
 mod support;
 
 use mesh_core::{
-    Attribute, AttributeError, Gate, Kind, Pipeline, Protocol, Refusal, Registry, Scope, Stage,
+    At, Attribute, AttributeError, End, Gate, Kind, Pause, PausingGate, Pipeline, Protocol, Refusal, Registry,
+    Rejection, Scope, Stage, Ticket, Watch,
     pipeline::{Checked, Factory, Fate, Made, NoSettings, Place, Shape, Site, State, States, Validate, stateless},
     spec::{Invalid, LayerSpec, Node},
 };
@@ -38,6 +39,27 @@ impl Validate for Limit {
     }
 }
 
+/// Never in fact.
+struct Patient(AtOnce);
+
+impl Watch for Patient {
+    fn on_end(&self, ticket: Ticket, end: &End<'_>) {
+        self.0.on_end(ticket, end);
+    }
+}
+
+impl<R> Gate<R> for Patient {
+    fn admit(&self, request: &mut R, at: &At) -> Result<Option<Ticket>, Rejection> {
+        self.0.admit(request, at)
+    }
+}
+
+impl<R> PausingGate<R> for Patient {
+    fn pause(&self, _: Ticket) -> Option<Pause> {
+        None
+    }
+}
+
 /// A registry whose layers tell what is done with them.
 fn registry(tale: &Tale) -> Registry<Line> {
     let mut registry = Registry::new();
@@ -54,18 +76,10 @@ fn registry(tale: &Tale) -> Registry<Line> {
     });
     registry.layer("foreign", "a layer of tower's", |_: NoSettings, _| tower::layer::util::Identity::new());
     registry.made(
-        "both",
-        "a gate over a layer",
-        |_| Shape::Layer,
-        |_: NoSettings, _, _| {
-            (
-                stateless(),
-                Made::GateOver(
-                    Arc::new(AtOnce::new(1)),
-                    mesh_core::pipeline::layer(tower::layer::util::Identity::new()),
-                ),
-            )
-        },
+        "pausing",
+        "a gate that may have requests wait",
+        |_| Shape::PausingGate,
+        |_: NoSettings, _, _| (stateless(), Made::PausingGate(Arc::new(Patient(AtOnce::new(1))))),
     );
     registry.made("nothing", "is off", |_| Shape::Gate, |_: NoSettings, _, _| (stateless(), Made::Nothing));
     registry
@@ -148,7 +162,7 @@ fn every_fault_is_named() {
 fn equal_settings_go_on_as_they_are() {
     let tale = Tale::default();
     let registry = registry(&tale);
-    let list = || json!([{ "limit": { "max": 1 } }, "foreign", "both"]);
+    let list = || json!([{ "limit": { "max": 1 } }, "foreign", "pausing"]);
     let (first, states, fates) = reload(&registry, list(), &States::new());
     assert_eq!(fates, [Fate::New; 3]);
     let held = call(&mut stage(&first)).unwrap();
@@ -252,7 +266,7 @@ fn a_state_of_another_type_is_reported_as_reset() {
         previous.unwrap_or_else(|| Arc::new(support::Breaker::new(3)))
     });
     // and the id at another layer
-    let list = json!([{ "limit": { "max": 2 } }, { "both": { "id": "x" } }]);
+    let list = json!([{ "limit": { "max": 2 } }, { "pausing": { "id": "x" } }]);
     let (_, _, fates) = reload(&other, list, &states);
     assert_eq!((fates, tale.look()), (vec![Fate::Reset, Fate::Reset], vec!["previous: false".to_owned()]));
 }
@@ -260,14 +274,14 @@ fn a_state_of_another_type_is_reported_as_reset() {
 #[test]
 fn a_gate_over_a_layer_stands_in_two_runs() {
     let registry = registry(&Tale::default());
-    let list = json!([{ "limit": { "max": 3 } }, "both", { "limit": { "max": 2 } }, "nothing", "foreign"]);
+    let list = json!([{ "limit": { "max": 3 } }, "pausing", { "limit": { "max": 2 } }, "nothing", "foreign"]);
     let (pipeline, _, _) = reload(&registry, list, &States::new());
     let runs: Vec<Vec<&str>> =
         pipeline.runs().iter().map(|run| run.iter().map(|name| name.as_str()).collect()).collect();
-    assert_eq!(runs, [vec!["limit", "both"], vec!["both"], vec!["limit"], vec!["foreign"]]);
+    assert_eq!(runs, [vec!["limit", "pausing", "limit"], vec!["foreign"]]);
     let mut stage = stage(&pipeline);
     let held = call(&mut stage).unwrap();
-    assert_eq!(call(&mut stage).unwrap_err(), "both");
+    assert_eq!(call(&mut stage).unwrap_err(), "pausing");
     drop(held);
 }
 

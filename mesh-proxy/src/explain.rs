@@ -162,7 +162,9 @@ impl Tree {
                 let _ = write!(line, " id: {id}");
             }
             match layer.shape {
-                Shape::Gate => run.get_or_insert_with(|| Tree::new("run".into())).children.push(Tree::new(line)),
+                Shape::Gate | Shape::PausingGate => {
+                    run.get_or_insert_with(|| Tree::new("run".into())).children.push(Tree::new(line))
+                }
                 Shape::Layer => {
                     self.children.extend(run.take());
                     self.children.push(Tree::new(line));

@@ -1,5 +1,5 @@
 use crate::{
-    BoxError, Gate, Name, Protocol, Refusal, Rejection, Stage,
+    BoxError, Gate, Name, PausingGate, Protocol, Refusal, Rejection, Stage,
     pipeline::SyncStage,
     run::{GateControl, Placed},
 };
@@ -25,10 +25,10 @@ pub trait ApplyLayer<P: Protocol>: Send + Sync {
 pub enum Made<P: Protocol> {
     /// A gate.
     Gate(Arc<dyn Gate<P::Request>>),
+    /// A gate that has some requests wait.
+    PausingGate(Arc<dyn PausingGate<P::Request>>),
     /// A service layer.
     Layer(Arc<dyn ApplyLayer<P>>),
-    /// A gate over a service layer: a fault's abort over its delay.
-    GateOver(Arc<dyn Gate<P::Request>>, Arc<dyn ApplyLayer<P>>),
     /// The settings ask for nothing: the layer is off and costs nothing.
     Nothing,
 }
@@ -37,8 +37,8 @@ impl<P: Protocol> Clone for Made<P> {
     fn clone(&self) -> Self {
         match self {
             Made::Gate(gate) => Made::Gate(gate.clone()),
+            Made::PausingGate(gate) => Made::PausingGate(gate.clone()),
             Made::Layer(layer) => Made::Layer(layer.clone()),
-            Made::GateOver(gate, layer) => Made::GateOver(gate.clone(), layer.clone()),
             Made::Nothing => Made::Nothing,
         }
     }
@@ -226,47 +226,35 @@ impl<P: Protocol> Pipeline<P> {
         let mut in_run = false;
         for item in self.items.iter() {
             let name = item.control.name();
-            let (gate, service) = match item.made {
-                Made::Gate(_) => (true, false),
-                Made::Layer(_) => (false, true),
-                Made::GateOver(..) => (true, true),
+            let gate = match item.made {
+                Made::Gate(_) | Made::PausingGate(_) => true,
+                Made::Layer(_) => false,
                 Made::Nothing => continue,
             };
             match runs.last_mut() {
                 Some(run) if in_run && gate => run.push(name),
-                _ if gate => runs.push(vec![name]),
-                _ => {}
+                _ => runs.push(vec![name]),
             }
             in_run = gate;
-            if service {
-                runs.push(vec![name]);
-                in_run = false;
-            }
         }
         runs
     }
 
     /// On a worker: the whole pipeline over the stage below.
     pub fn apply(&self, leaf: Stage<P>) -> Stage<P> {
-        let (mut stage, mut gates) = (leaf, Vec::new());
+        let (mut stage, mut inside_out) = (leaf, Vec::new());
+        let over = |stage: Stage<P>, inside_out: &mut Vec<Placed<P::Request>>| {
+            stage.with_run(std::mem::take(inside_out).into_iter().rev().collect())
+        };
         for item in self.items.iter().rev() {
-            let placed = |gate: &Arc<dyn Gate<P::Request>>| Placed::new(gate.clone(), item.control.clone());
-            let over = |stage: Stage<P>, mut inside_out: Vec<Placed<P::Request>>, layer: &Arc<dyn ApplyLayer<P>>| {
-                inside_out.reverse();
-                layer.apply(item.control.name(), stage.with_run(inside_out))
-            };
             match &item.made {
                 Made::Nothing => {}
-                Made::Gate(gate) => gates.push(placed(gate)),
-                Made::Layer(layer) => stage = over(stage, std::mem::take(&mut gates), layer),
-                Made::GateOver(gate, layer) => {
-                    stage = over(stage, std::mem::take(&mut gates), layer);
-                    gates.push(placed(gate));
-                }
+                Made::Gate(gate) => inside_out.push(Placed::new(gate.clone(), item.control.clone())),
+                Made::PausingGate(gate) => inside_out.push(Placed::pausing(gate.clone(), item.control.clone())),
+                Made::Layer(layer) => stage = layer.apply(item.control.name(), over(stage, &mut inside_out)),
             }
         }
-        gates.reverse();
-        stage.with_run(gates)
+        over(stage, &mut inside_out)
     }
 }
 

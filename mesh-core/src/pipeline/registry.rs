@@ -34,7 +34,9 @@ pub trait Validate {
 pub enum Shape {
     /// A gate: part of a run, and may be a shadow.
     Gate,
-    /// A service layer, perhaps with a gate over it.
+    /// A gate that has some requests wait: part of a run, but no shadow.
+    PausingGate,
+    /// A service layer.
     Layer,
 }
 
@@ -244,7 +246,7 @@ impl<P: Protocol> Registry<P> {
         };
         let checked = factory.check(&layer.settings, site)?;
         let mut faults = Vec::new();
-        if layer.shadow && checked.shape == Shape::Layer {
+        if layer.shadow && checked.shape != Shape::Gate {
             faults.push(here(Invalid::new(format!(
                 "`{}` cannot be a shadow: with these settings it has taken the request when it refuses",
                 layer.name

@@ -1,4 +1,8 @@
-use crate::{Governed, Guards, Protocol, Refusal, Rejection, Run, guards::ends_if_it_panics, run::Placed};
+use crate::{
+    Governed, Guards, Pause, Protocol, Refusal, Rejection, Ticket,
+    guards::ends_if_it_panics,
+    run::{Paused, Placed, Run, Stopped},
+};
 use pin_project_lite::pin_project;
 use std::{
     any::Any,
@@ -149,10 +153,46 @@ impl<P: Protocol> Service<P::Request> for Stage<P> {
             None => Guards::new(),
             Some(run) => match run.admit(&mut request) {
                 Ok(guards) => guards,
-                Err(rejection) => return StageFuture::refused(rejection),
+                Err(stopped) => return StageFuture(self.stopped(stopped, request)),
             },
         };
         StageFuture(State::Running { inner: self.inner.call(request), guards })
+    }
+}
+
+impl<P: Protocol> Stage<P> {
+    #[cold]
+    #[inline(never)]
+    fn stopped(&self, stopped: Stopped, request: P::Request) -> State<P> {
+        match stopped {
+            Stopped::Refused(rejection) => State::Refused { rejection: Some(rejection) },
+            // what is below may be busy when the wait is over: an instance of its own is waited for
+            Stopped::Paused(paused) => {
+                let Paused { pause, gate, guards } = *paused;
+                State::Paused(Box::new(PausedCall { pause, request, stage: self.clone(), gate, guards }))
+            }
+        }
+    }
+}
+
+/// A request that waits at a gate, and where it goes on. Dropped in this order: ends are told inside out.
+struct PausedCall<P: Protocol> {
+    pause: Pause,
+    request: P::Request,
+    stage: Stage<P>,
+    gate: usize,
+    guards: Guards,
+}
+
+impl<P: Protocol> PausedCall<P> {
+    fn go_on(self, result: Result<Option<Ticket>, Rejection>) -> State<P> {
+        let Self { pause, mut request, mut stage, gate, guards } = self;
+        drop(pause);
+        let Some(run) = &stage.run else { unreachable!("it waits at one of its gates") };
+        match run.go_on(gate, guards, result, &mut request) {
+            Ok(guards) => State::Running { inner: stage.inner.call(request), guards },
+            Err(stopped) => stage.stopped(stopped, request),
+        }
     }
 }
 
@@ -165,6 +205,7 @@ enum State<P: Protocol> {
         inner: BoxFuture<P>,
         guards: Guards,
     },
+    Paused(Box<PausedCall<P>>),
     Refused {
         rejection: Option<Rejection>,
     },
@@ -186,17 +227,41 @@ impl<P: Protocol> Future for StageFuture<P> {
     type Output = Out<P>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Out<P>> {
-        match &mut self.0 {
-            State::Refused { rejection } => match rejection.take() {
-                Some(rejection) => Poll::Ready(Err(rejection.into())),
-                None => panic!("polled after completion"),
-            },
-            State::Running { guards, inner } => {
-                let mut result = ready!(ends_if_it_panics(guards, || inner.as_mut().poll(cx)));
-                if !guards.is_empty() {
-                    told(std::mem::take(guards), &mut result);
+        if !matches!(self.0, State::Running { .. }) {
+            ready!(self.poll_stopped(cx))?;
+        }
+        let State::Running { guards, inner } = &mut self.0 else { unreachable!("it goes on") };
+        let mut result = ready!(ends_if_it_panics(guards, || inner.as_mut().poll(cx)));
+        if !guards.is_empty() {
+            told(std::mem::take(guards), &mut result);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<P: Protocol> StageFuture<P> {
+    /// Ready when the request goes on, or is refused.
+    #[cold]
+    #[inline(never)]
+    fn poll_stopped(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), P::Error>> {
+        loop {
+            match std::mem::replace(&mut self.0, State::Refused { rejection: None }) {
+                State::Paused(mut call) => {
+                    let PausedCall { pause, guards, .. } = &mut *call;
+                    match ends_if_it_panics(guards, || pause.as_mut().poll(cx)) {
+                        Poll::Pending => {
+                            self.0 = State::Paused(call);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(result) => self.0 = call.go_on(result),
+                    }
                 }
-                Poll::Ready(result)
+                State::Refused { rejection: Some(rejection) } => return Poll::Ready(Err(rejection.into())),
+                State::Refused { rejection: None } => panic!("polled after completion"),
+                running @ State::Running { .. } => {
+                    self.0 = running;
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }

@@ -105,7 +105,7 @@ fn pipeline<P: Protocol>(pipeline: &CheckedPipeline<P>) -> Value {
             shown["id"] = Value::String(id);
         }
         match layer.shape {
-            Shape::Gate => run.push(shown),
+            Shape::Gate | Shape::PausingGate => run.push(shown),
             Shape::Layer => {
                 end(&mut run, &mut stages);
                 stages.push(shown);

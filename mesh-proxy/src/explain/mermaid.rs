@@ -113,7 +113,7 @@ impl Chart {
         for layer in pipeline.effective() {
             let name = format!("{}{}", layer.name, if layer.shadow { " (shadow)" } else { "" });
             match layer.shape {
-                Shape::Gate => run.push(name),
+                Shape::Gate | Shape::PausingGate => run.push(name),
                 Shape::Layer => {
                     last = self.run(last, &mut run);
                     let stage = self.node("[", &name, "]");

@@ -1,9 +1,9 @@
 //! Reading the settings, and the registration for pipelines (feature `config`).
 
-use crate::{Abort, AbortSettings, DelaySettings, FaultInjection, FaultInjectionLayer, FaultSettings, layer::NAME};
+use crate::{Abort, AbortSettings, DelaySettings, FaultInjection, FaultSettings, layer::NAME, pausing::Pausing};
 use mesh_core::{
     Protocol, Registry,
-    pipeline::{Made, Shape, Site, State, Validate, layer},
+    pipeline::{Made, Shape, Site, State, Validate},
     spec::Invalid,
     units::{Ratio, duration},
 };
@@ -19,13 +19,13 @@ use std::{
 /// How often the counters are written.
 const SAMPLED: Duration = Duration::from_secs(1);
 
-/// Registers `fault_injection`: a gate where it only aborts, else a service layer. Over a reload it goes on with the new
+/// Registers `fault_injection`: a gate, which pauses requests where it delays. Over a reload it goes on with the new
 /// settings and the switch as it is; `until` counts anew if any of them changed.
 pub fn register<P: Protocol>(registry: &mut Registry<P>) {
     registry.made(
         NAME,
         "delays and aborts calls at exact rates",
-        |settings: &FaultSettings| if settings.delay.is_some() { Shape::Layer } else { Shape::Gate },
+        |settings: &FaultSettings| if settings.delay.is_some() { Shape::PausingGate } else { Shape::Gate },
         |settings, previous: Option<Arc<State>>, site: &Site<P>| {
             let faults = match previous.and_then(|state| state.downcast::<FaultInjection>().ok()) {
                 Some(faults) => {
@@ -43,7 +43,7 @@ pub fn register<P: Protocol>(registry: &mut Registry<P>) {
             };
             let made = match settings.delay {
                 None => Made::Gate(faults.clone()),
-                Some(_) => Made::Layer(layer(FaultInjectionLayer::over(faults.clone()))),
+                Some(_) => Made::PausingGate(Arc::new(Pausing(faults.clone()))),
             };
             let state: Arc<State> = faults;
             (state, made)

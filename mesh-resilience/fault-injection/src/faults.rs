@@ -19,7 +19,8 @@ use std::{
 /// It is also its own control handle: [`set`](Self::set) retunes it, [`switch`](Self::switch) turns it off and on
 /// while it runs, [`injected`](Self::injected) and [`eligible`](Self::eligible) say what it did.
 ///
-/// As a gate it aborts and never delays; see [`FaultInjectionLayer`](crate::FaultInjectionLayer).
+/// As a gate it aborts and never delays; [`FaultInjectionLayer`](crate::FaultInjectionLayer) does both, and so does the
+/// layer of a pipeline.
 #[derive(Debug)]
 pub struct FaultInjection {
     /// All that a call looks at when there is nothing to inject: [`OFF`], [`DRAWS`] or [`LOOKS`].
@@ -216,6 +217,15 @@ impl FaultInjection {
 
     pub(crate) fn end_delay(&self) {
         self.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A call that is delayed counts until it goes on or is given up.
+pub(crate) struct Active(pub(crate) Arc<FaultInjection>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.end_delay();
     }
 }
 

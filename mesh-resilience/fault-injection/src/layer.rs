@@ -31,11 +31,6 @@ impl FaultInjectionLayer {
         Self::from(FaultSettings::default())
     }
 
-    #[cfg(feature = "config")]
-    pub(crate) fn over(faults: Arc<FaultInjection>) -> Self {
-        Self { settings: faults.settings(), faults, name: Name::intern(NAME), reach: Whole }
-    }
-
     /// Any request, any response: headers and ids are not looked at, so nobody asks for faults, and a seed numbers the calls.
     #[must_use]
     pub fn results_only(self) -> FaultInjectionLayer<ResultsOnly> {

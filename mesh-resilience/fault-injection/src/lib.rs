@@ -89,6 +89,8 @@ mod config;
 mod draw;
 mod faults;
 mod layer;
+#[cfg(feature = "config")]
+mod pausing;
 mod service;
 mod settings;
 

@@ -1,6 +1,9 @@
 //! The service and its response future.
 
-use crate::{Abort, FaultInjection, faults::Plan};
+use crate::{
+    Abort, FaultInjection,
+    faults::{Active, Plan},
+};
 use mesh_core::{
     Name, Reach, Refusal, Rejection, Whole,
     time::{self, Sleep},
@@ -97,15 +100,6 @@ fn aborted(abort: Abort, name: Name) -> Rejection {
     rejection.stamp(name);
     rejection.count();
     rejection
-}
-
-/// A call that is delayed counts until it goes on or is given up.
-struct Active(Arc<FaultInjection>);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.end_delay();
-    }
 }
 
 pin_project! {

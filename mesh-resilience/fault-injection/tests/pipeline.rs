@@ -1,6 +1,7 @@
 //! The layer by its name in a pipeline: settings, and what a reload keeps.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use futures_util::FutureExt as _;
 use mesh_core::{
     Kind, Pipeline, Protocol, Refusable, Refusal, Registry, Stage,
     http::{CallBody, GovernedBody, lift},
@@ -55,19 +56,34 @@ async fn is_aborted(pipeline: &Pipeline<Http>) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_where_it_only_aborts_else_a_layer() {
+async fn a_gate_which_pauses_where_it_delays() {
     let shape = |settings| {
         let checked = registry().check(&specs(settings), &Site::library()).unwrap();
         checked.effective().next().unwrap().shape
     };
     assert_eq!(shape(json!({ "abort": { "status": 503 } })), Shape::Gate);
-    assert_eq!(shape(json!({ "delay": { "fixed": "1ms" } })), Shape::Layer);
+    assert_eq!(shape(json!({ "delay": { "fixed": "1ms" } })), Shape::PausingGate);
     let none = States::new();
     assert!(is_aborted(&make(json!({ "abort": { "reset": true } }), &none).0).await);
     assert!(!is_aborted(&make(json!({ "abort": { "grpc": 14, "percent": "0%" } }), &none).0).await);
     let start = tokio::time::Instant::now();
     assert!(!is_aborted(&make(json!({ "delay": { "fixed": "2s" } }), &none).0).await);
     assert!(start.elapsed().as_secs() == 2);
+    let both = json!({ "delay": { "fixed": "2s" }, "abort": { "status": 503 } });
+    assert!(is_aborted(&make(both, &none).0).await);
+    assert!(start.elapsed().as_secs() == 4);
+}
+
+/// At most two are delayed at once, and who gives up makes room.
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_a_delayed_call_makes_room() {
+    let (pipeline, _states) = make(json!({ "delay": { "fixed": "2s" }, "max_active": 2 }), &States::new());
+    let leaf = service_fn(async |_: http::Request<String>| Ok::<_, Infallible>(http::Response::new(String::new())));
+    let mut stage: Stage<Http> = pipeline.apply(Stage::new(lift(leaf)));
+    let mut now = || stage.call(http::Request::default()).now_or_never().is_some();
+    assert!(!now() && !now() && !now(), "each is dropped");
+    let _delayed = [stage.call(http::Request::default()), stage.call(http::Request::default())];
+    assert!(stage.call(http::Request::default()).now_or_never().is_some(), "there are two");
 }
 
 #[tokio::test(start_paused = true)]
