@@ -18,10 +18,19 @@ pub(crate) trait Owner: Send + Sync {
     fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) -> bool;
     /// Ends these tickets. A watcher that panics is reported, the others hear their end all the same.
     fn finish(&self, slots: &[Slot], end: &End<'_>);
-    /// Whether any ticket has a longest hold.
-    fn has_longest_hold(&self) -> bool;
+    /// What it wants at a head.
+    fn wants(&self) -> Wants;
     /// The longest hold of this gate's tickets.
     fn longest_hold(&self, gate: u32) -> Option<Duration>;
+}
+
+/// What an owner of tickets wants when there is a head: kept beside it, so that those who want nothing are not called.
+#[derive(Clone, Copy)]
+pub(crate) struct Wants {
+    /// To be told it.
+    pub(crate) head: bool,
+    /// To have some tickets ended after their longest hold.
+    pub(crate) hold: bool,
 }
 
 impl<W: Watch> Owner for W {
@@ -47,8 +56,8 @@ impl<W: Watch> Owner for W {
         }
     }
 
-    fn has_longest_hold(&self) -> bool {
-        Watch::longest_hold(self).is_some()
+    fn wants(&self) -> Wants {
+        Wants { head: self.hears() != Hears::End, hold: Watch::longest_hold(self).is_some() }
     }
 
     fn longest_hold(&self, _: u32) -> Option<Duration> {
@@ -141,12 +150,19 @@ pub struct Guards(Option<Box<List>>);
 #[derive(Default)]
 struct List {
     context: Context,
-    /// Innermost first; with the number of its tickets.
-    owners: Vec<(Arc<dyn Owner>, u32)>,
+    /// Innermost first.
+    owners: Vec<Owned>,
     tickets: Vec<Slot>,
     seen: Option<Seen>,
     bytes: u64,
     rare: Option<Box<Rare>>,
+}
+
+/// The tickets of one owner: so many, behind those of the owners before it.
+struct Owned {
+    owner: Arc<dyn Owner>,
+    count: u32,
+    wants: Wants,
 }
 
 /// What few responses have.
@@ -309,12 +325,12 @@ impl Guards {
     /// Opens a ticket of an owner that stands further out than all there are.
     pub(crate) fn open(&mut self, owner: Arc<dyn Owner>, ticket: Ticket, context: &Context) {
         let list = self.list();
-        list.owners.push((owner, 1));
+        let wants = owner.wants();
+        list.owners.push(Owned { owner, count: 1, wants });
         list.tickets.push((0, ticket));
         list.adopt(context);
-        let last = list.owners.len() - 1;
-        if list.owners[last].0.has_longest_hold() {
-            list.hold_from(last, list.tickets.len() - 1);
+        if wants.hold {
+            list.hold_from(list.owners.len() - 1, list.tickets.len() - 1);
         }
     }
 
@@ -322,9 +338,9 @@ impl Guards {
     pub(crate) fn open_in_run<O: Owner + 'static>(&mut self, run: &Arc<O>, slot: Slot, context: &Context) {
         let list = self.list();
         match list.owners.first_mut() {
-            Some(owner) => owner.1 += 1,
+            Some(owned) => owned.count += 1,
             None => {
-                list.owners.push((run.clone(), 1));
+                list.owners.push(Owned { owner: run.clone(), count: 1, wants: run.wants() });
                 list.adopt(context);
             }
         }
@@ -401,18 +417,28 @@ impl List {
         self.seen = Some(seen);
         let at = At::unread();
         let end = End::new(seen.verdict(Outcome::Success), &at, &self.context);
-        let (mut first, mut ended) = (0, false);
-        for (owner, count) in &self.owners {
+        let (mut first, mut ended, mut hold) = (0, false, false);
+        for Owned { owner, count, wants } in &self.owners {
             let next = first + *count as usize;
-            ended |= owner.respond(&mut self.tickets[first..next], head, &end);
+            if wants.head {
+                ended |= owner.respond(&mut self.tickets[first..next], head, &end);
+            }
+            hold |= wants.hold;
             first = next;
         }
         if ended {
             self.forget_ended();
         }
+        if hold {
+            self.hold();
+        }
+    }
+
+    #[cold]
+    fn hold(&mut self) {
         for owner in (0..self.owners.len()).rev() {
-            if self.owners[owner].0.has_longest_hold() {
-                let first = self.owners[..owner].iter().map(|(_, count)| *count as usize).sum();
+            if self.owners[owner].wants.hold {
+                let first = self.owners[..owner].iter().map(|owned| owned.count as usize).sum();
                 self.hold_from(owner, first);
             }
         }
@@ -420,7 +446,7 @@ impl List {
 
     fn forget_ended(&mut self) {
         let (mut first, mut kept) = (0, 0);
-        for (_, count) in &mut self.owners {
+        for Owned { count, .. } in &mut self.owners {
             let next = first + *count as usize;
             *count = 0;
             for slot in first..next {
@@ -437,7 +463,7 @@ impl List {
 
     /// Moves the tickets of one owner that have a longest hold to where their time is watched.
     fn hold_from(&mut self, owner: usize, first: usize) {
-        let (owner, count) = &mut self.owners[owner];
+        let Owned { owner, count, .. } = &mut self.owners[owner];
         let mut slot = first;
         for _ in 0..*count {
             match owner.longest_hold(self.tickets[slot].0) {
@@ -470,7 +496,7 @@ impl List {
     fn finish(&mut self, end: &End<'_>) {
         let end = end.with_bytes(self.bytes).with_context(&self.context);
         let mut first = 0;
-        for (owner, count) in &self.owners {
+        for Owned { owner, count, .. } in &self.owners {
             let next = first + *count as usize;
             owner.finish(&self.tickets[first..next], &end);
             first = next;

@@ -1,6 +1,6 @@
 use crate::{
     At, End, Gate, Guards, Head, Hears, Kind, Name, Pause, PausingGate, Rejection, RequestView, Ticket,
-    guards::{ENDED, Owner, Slot, guarded},
+    guards::{ENDED, Owner, Slot, Wants, guarded},
 };
 use std::{
     cell::Cell,
@@ -111,15 +111,16 @@ impl<R> Clone for Placed<R> {
 /// that a request touches is the worker's.
 pub(crate) struct Run<R> {
     gates: Box<[Placed<R>]>,
-    hears_heads: bool,
-    has_longest_hold: bool,
+    wants: Wants,
 }
 
 impl<R: RequestView + 'static> Run<R> {
     pub(crate) fn new(gates: Vec<Placed<R>>) -> Arc<Self> {
         Arc::new(Self {
-            hears_heads: gates.iter().any(|placed| placed.hears != Hears::End),
-            has_longest_hold: gates.iter().any(|placed| placed.longest_hold.is_some()),
+            wants: Wants {
+                head: gates.iter().any(|placed| placed.hears != Hears::End),
+                hold: gates.iter().any(|placed| placed.longest_hold.is_some()),
+            },
             gates: gates.into(),
         })
     }
@@ -196,9 +197,6 @@ pub(crate) struct Paused {
 
 impl<R: 'static> Owner for Run<R> {
     fn respond(&self, slots: &mut [Slot], head: &mut dyn Head, end: &End<'_>) -> bool {
-        if !self.hears_heads {
-            return false;
-        }
         let mut ended = false;
         for (index, ticket) in slots.iter_mut().rev() {
             let placed = &self.gates[*index as usize];
@@ -236,8 +234,8 @@ impl<R: 'static> Owner for Run<R> {
         }
     }
 
-    fn has_longest_hold(&self) -> bool {
-        self.has_longest_hold
+    fn wants(&self) -> Wants {
+        self.wants
     }
 
     fn longest_hold(&self, gate: u32) -> Option<Duration> {
