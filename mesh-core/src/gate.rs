@@ -55,7 +55,7 @@ pub trait Gate<R>: Watch {
 }
 
 /// A moment for everyone who is asked at once: the clock is read by whoever asks first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct At(Cell<Option<Nanos>>);
 
 impl At {
