@@ -1,4 +1,4 @@
-use crate::{End, Nanos, Side, Ticket, Watch, live::Live, time};
+use crate::{End, Health, Side, Ticket, Watch, live::Live};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{
             AtomicU32, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
 };
@@ -119,128 +119,6 @@ impl Target {
     }
 }
 
-/// A reason to leave an endpoint alone. Each has one writer; the endpoint is eligible while none is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum HealthFlag {
-    /// Its circuit breaker is open.
-    CircuitOpen = 1,
-    /// It stood out as bad among its peers.
-    Ejected = 1 << 1,
-    /// An active check failed.
-    CheckFailed = 1 << 2,
-    /// It has left the set and finishes what it has.
-    Draining = 1 << 3,
-    /// It asked to be left alone for a while.
-    Pushback = 1 << 4,
-}
-
-impl HealthFlag {
-    /// All of them.
-    pub const ALL: [HealthFlag; 5] = [
-        HealthFlag::CircuitOpen,
-        HealthFlag::Ejected,
-        HealthFlag::CheckFailed,
-        HealthFlag::Draining,
-        HealthFlag::Pushback,
-    ];
-
-    /// The name that `/clusters` and logs use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            HealthFlag::CircuitOpen => "circuit_open",
-            HealthFlag::Ejected => "ejected",
-            HealthFlag::CheckFailed => "check_failed",
-            HealthFlag::Draining => "draining",
-            HealthFlag::Pushback => "pushback",
-        }
-    }
-}
-
-/// The health of an endpoint: written by breakers, ejection and checks, read by balancers.
-///
-/// A reason may have an end, so that nobody needs a timer to take it back: an open breaker says until when, and the
-/// first request after that is its trial.
-///
-/// Where reasons speak against too many of a set, leaving those alone would only break the rest: then a balancer
-/// [spares](Self::spare_until) them all for a while.
-#[derive(Debug, Default)]
-pub struct Health {
-    flags: AtomicU32,
-    /// When each reason ends, in nanoseconds; of those that are set.
-    ends: [AtomicU64; HealthFlag::ALL.len()],
-    /// Until when reasons are passed over.
-    spared: AtomicU64,
-}
-
-impl Health {
-    /// Whether it may be picked at this moment: nothing speaks against it, or it is spared. One load; where there is a
-    /// reason, a reading of the clock.
-    #[inline]
-    pub fn is_eligible(&self) -> bool {
-        self.flags.load(Acquire) == 0 || self.is_spared() || self.is_healthy()
-    }
-
-    /// Whether nothing speaks against it at this moment.
-    #[cold]
-    #[inline(never)]
-    pub fn is_healthy(&self) -> bool {
-        let (flags, now) = (self.flags.load(Acquire), time::now().as_nanos());
-        HealthFlag::ALL.into_iter().all(|flag| flags & flag as u32 == 0 || self.end(flag).load(Relaxed) <= now)
-    }
-
-    /// Passes over whatever speaks against it, until this moment: it may be picked, and its breaker lets calls through.
-    /// For balancers, and all of a set together.
-    pub fn spare_until(&self, until: Nanos) {
-        self.spared.fetch_max(until.as_nanos(), Relaxed);
-    }
-
-    /// Whether what speaks against it is passed over at this moment.
-    #[cold]
-    pub fn is_spared(&self) -> bool {
-        let until = self.spared.load(Relaxed);
-        until != 0 && until > time::now().as_nanos()
-    }
-
-    /// Whether this reason holds at this moment.
-    pub fn has(&self, flag: HealthFlag) -> bool {
-        self.flags.load(Acquire) & flag as u32 != 0 && self.end(flag).load(Relaxed) > time::now().as_nanos()
-    }
-
-    /// Sets a reason until it is taken back, or takes it back; whether it was not set, or was.
-    pub fn set(&self, flag: HealthFlag, on: bool) -> bool {
-        if on { self.set_until(flag, Nanos::from_nanos(u64::MAX)) } else { self.mark(flag, false) }
-    }
-
-    /// Sets a reason until this moment; it may be moved. Whether it was not set before: one that is over counts as
-    /// set until it is taken back.
-    pub fn set_until(&self, flag: HealthFlag, until: Nanos) -> bool {
-        self.end(flag).store(until.as_nanos(), Relaxed);
-        self.mark(flag, true)
-    }
-
-    /// When this reason ends; `None` where it does not hold, or has no end.
-    pub fn until(&self, flag: HealthFlag) -> Option<Nanos> {
-        let end = self.end(flag).load(Relaxed);
-        (self.has(flag) && end != u64::MAX).then_some(Nanos::from_nanos(end))
-    }
-
-    /// The reasons that hold at this moment.
-    pub fn reasons(&self) -> impl Iterator<Item = HealthFlag> {
-        HealthFlag::ALL.into_iter().filter(|flag| self.has(*flag))
-    }
-
-    fn mark(&self, flag: HealthFlag, on: bool) -> bool {
-        let bit = flag as u32;
-        let before = if on { self.flags.fetch_or(bit, AcqRel) } else { self.flags.fetch_and(!bit, AcqRel) };
-        (before & bit != 0) != on
-    }
-
-    fn end(&self, flag: HealthFlag) -> &AtomicU64 {
-        &self.ends[(flag as u32).trailing_zeros() as usize]
-    }
-}
-
 /// One endpoint: what is shared of it by all workers. It lives as long as a request holds it, also after it has left
 /// its set.
 ///
@@ -248,15 +126,18 @@ impl Health {
 pub struct Endpoint {
     id: EndpointId,
     target: Target,
-    state: Arc<State>,
+    state: Arc<EndpointState>,
     live: Arc<Live>,
 }
 
-/// What is written per request. 128 bytes: two endpoints never share a pair of cache lines that prefetching ties
-/// together.
-#[repr(align(128))]
-#[derive(Default)]
-struct State {
+/// What is written of an endpoint while it is in use: its counts, its health, and what balancers know of it. All
+/// descriptions of the endpoint share it.
+///
+/// It is apart from the description so that a balancer can keep it in its table: a pick then reads one pair of cache
+/// lines for each endpoint that it looks at, and two endpoints never share such a pair (prefetching ties them together).
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct EndpointState {
     picks: AtomicU64,
     /// Picks that have ended; the rest is in flight. So each of the two is one addition.
     ended: AtomicU64,
@@ -319,31 +200,22 @@ impl Endpoint {
         self.target.weight
     }
 
+    /// What is written of it while it is in use.
+    #[inline]
+    pub fn state(&self) -> &Arc<EndpointState> {
+        &self.state
+    }
+
     /// Its health.
     #[inline]
     pub fn health(&self) -> &Health {
         &self.state.health
     }
 
-    /// Calls that have not ended, bodies included.
+    /// As [`EndpointState::in_flight`].
     #[inline]
     pub fn in_flight(&self) -> u32 {
-        // one may end between the two readings
-        self.state.picks.load(Relaxed).saturating_sub(self.state.ended.load(Relaxed)) as u32
-    }
-
-    /// A word in which balancers keep how long it takes to answer; its meaning is theirs, zero is nothing known. It is
-    /// kept as long as the counts are, so what was learned outlives a change of weight and a short absence. All
-    /// balancers over the endpoint share it.
-    #[inline]
-    pub fn latency_word(&self) -> &AtomicU64 {
-        &self.state.latency
-    }
-
-    /// The same for its failures of late.
-    #[inline]
-    pub fn fault_word(&self) -> &AtomicU64 {
-        &self.state.faults
+        self.state.in_flight()
     }
 
     /// How often it was picked.
@@ -356,17 +228,62 @@ impl Endpoint {
         self.state.failures.load(Relaxed)
     }
 
-    /// Counts a pick. The ticket ends the count in flight.
+    /// As [`EndpointState::pick`].
     #[inline]
     pub fn pick(&self) -> Ticket {
-        self.state.picks.fetch_add(1, Relaxed);
+        self.state.pick();
         Ticket::default()
+    }
+}
+
+impl EndpointState {
+    /// Its health.
+    #[inline]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Calls that have not ended, bodies included.
+    #[inline]
+    pub fn in_flight(&self) -> u32 {
+        // in this order: each pick whose end is seen is seen, too, so the difference is never below zero
+        let ended = self.ended.load(Acquire);
+        self.picks.load(Relaxed).wrapping_sub(ended) as u32
+    }
+
+    /// A word in which balancers keep how long it takes to answer; its meaning is theirs, zero is nothing known. It is
+    /// kept as long as the counts are, so what was learned outlives a change of weight and a short absence. All
+    /// balancers over the endpoint share it.
+    #[inline]
+    pub fn latency_word(&self) -> &AtomicU64 {
+        &self.latency
+    }
+
+    /// The same for its failures of late.
+    #[inline]
+    pub fn fault_word(&self) -> &AtomicU64 {
+        &self.faults
+    }
+
+    /// Counts a pick. Each must be [ended](Self::end) once.
+    #[inline]
+    pub fn pick(&self) {
+        self.picks.fetch_add(1, Relaxed);
+    }
+
+    /// Ends the count of a pick, and counts a failure of the endpoint's own.
+    #[inline]
+    pub fn end(&self, end: &End<'_>) {
+        self.ended.fetch_add(1, Release);
+        if end.outcome.is_failure() && end.side == Side::Upstream {
+            self.failures.fetch_add(1, Relaxed);
+        }
     }
 }
 
 /// Tells of an endpoint whether it has left. A handle, which does not keep the endpoint's address findable.
 #[derive(Clone)]
-pub struct Presence(Arc<State>);
+pub struct Presence(Arc<EndpointState>);
 
 impl Presence {
     /// Whether it has left every set it was in. One that never was in a set has not. One load.
@@ -383,10 +300,10 @@ impl fmt::Debug for Presence {
 }
 
 /// An endpoint's place in a set.
-pub(crate) struct Membership(Arc<State>);
+pub(crate) struct Membership(Arc<EndpointState>);
 
 impl Membership {
-    fn new(state: Arc<State>) -> Self {
+    fn new(state: Arc<EndpointState>) -> Self {
         state.sets.fetch_add(1, Relaxed);
         // after it was counted: in between it has not left either
         state.sets.fetch_or(MEMBER, Relaxed);
@@ -409,10 +326,7 @@ impl Drop for Membership {
 impl Watch for Endpoint {
     #[inline]
     fn on_end(&self, _: Ticket, end: &End<'_>) {
-        self.state.ended.fetch_add(1, Relaxed);
-        if end.outcome.is_failure() && end.side == Side::Upstream {
-            self.state.failures.fetch_add(1, Relaxed);
-        }
+        self.state.end(end);
     }
 }
 
@@ -442,7 +356,7 @@ mod tests {
 
     #[test]
     fn two_endpoints_never_share_a_line() {
-        assert_eq!((size_of::<State>(), align_of::<State>()), (128, 128));
+        assert_eq!((size_of::<EndpointState>(), align_of::<EndpointState>()), (128, 128));
     }
 
     #[test]
@@ -450,55 +364,18 @@ mod tests {
         let endpoint = Endpoint::new(Target::new(SocketAddr::from(([127, 0, 0, 1], 80))));
         endpoint.pick();
         endpoint.pick();
-        endpoint.latency_word().store(7, Relaxed);
+        endpoint.state().latency_word().store(7, Relaxed);
         let other = endpoint.retargeted(endpoint.target().clone().with_weight(2));
         let at = crate::At::unread();
         let context = crate::Context::none();
         let verdict = crate::Verdict::without_answer(crate::Outcome::Failure, Side::Upstream);
         endpoint.on_end(Ticket::default(), &End::new(verdict, &at, &context));
         assert_eq!((other.in_flight(), other.picks(), other.failures()), (1, 2, 1));
-        assert_eq!(other.latency_word().load(Relaxed), 7);
+        assert_eq!(other.state().latency_word().load(Relaxed), 7);
         let (id, address) = (other.id(), other.address().clone());
         drop(endpoint);
         assert_eq!(id.with_address(Clone::clone), Some(address));
         drop(other);
         assert_eq!(id.with_address(|_| ()), None, "nobody holds it any more");
-    }
-
-    #[test]
-    fn health_is_the_absence_of_reasons() {
-        let health = Health::default();
-        assert!(health.is_eligible());
-        assert!(health.set(HealthFlag::Ejected, true) && !health.set(HealthFlag::Ejected, true));
-        health.set(HealthFlag::CircuitOpen, true);
-        assert_eq!(health.reasons().collect::<Vec<_>>(), [HealthFlag::CircuitOpen, HealthFlag::Ejected]);
-        health.set(HealthFlag::Ejected, false);
-        assert!(!health.is_eligible());
-        assert!(health.set(HealthFlag::CircuitOpen, false) && health.is_eligible());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_spared_may_be_picked_for_a_while() {
-        let health = Health::default();
-        health.set(HealthFlag::CircuitOpen, true);
-        health.spare_until(time::now().plus(std::time::Duration::from_secs(1)));
-        assert!(health.is_eligible() && health.is_spared() && !health.is_healthy());
-        assert!(health.has(HealthFlag::CircuitOpen), "the reason is still told");
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert!(!health.is_eligible() && !health.is_spared());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reason_with_an_end_is_over_by_itself() {
-        let health = Health::default();
-        let soon = time::now().plus(std::time::Duration::from_secs(5));
-        assert!(health.set_until(HealthFlag::CircuitOpen, soon));
-        assert!(!health.is_eligible() && health.has(HealthFlag::CircuitOpen));
-        assert_eq!(health.until(HealthFlag::CircuitOpen), Some(soon));
-        tokio::time::advance(std::time::Duration::from_secs(5)).await;
-        assert!(health.is_eligible() && health.reasons().next().is_none());
-        assert_eq!(health.until(HealthFlag::CircuitOpen), None);
-        health.set(HealthFlag::CheckFailed, true);
-        assert!(!health.is_eligible() && health.until(HealthFlag::CheckFailed).is_none());
     }
 }

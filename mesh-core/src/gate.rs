@@ -74,7 +74,7 @@ pub trait PausingGate<R>: Gate<R> {
 pub type Pause = Pin<Box<dyn Future<Output = Result<Option<Ticket>, Rejection>> + Send>>;
 
 /// A moment for everyone who is asked at once: the clock is read by whoever asks first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct At(Cell<Option<Nanos>>);
 
 impl At {

@@ -20,8 +20,25 @@ pub struct Open<W: Watch, C: Record = Context>(State<W, C>);
 
 enum State<W, C> {
     Ticket(Opened<W, C>),
-    /// Nobody will hear of the call. With a name: this layer only shadows, and the answer will say so.
-    Nobody(Option<Name>),
+    /// Nobody will hear of the call.
+    Nobody(Shadow),
+}
+
+/// Zero, or one more than the number of a layer that only shadows: the answer will say so. As wide as a word of the
+/// ticket, in whose place it is: two halves would be read and written one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shadow(u64);
+
+impl Shadow {
+    const NONE: Self = Self(0);
+
+    fn of(layer: Name) -> Self {
+        Self(u64::from(layer.number()) + 1)
+    }
+
+    fn layer(self) -> Name {
+        Name::from_number((self.0 - 1) as u32)
+    }
 }
 
 /// Taken by value on every way out: where no reference to it leaves a call, the compiler keeps it in registers.
@@ -41,12 +58,12 @@ impl<W: Watch, C: Record> Open<W, C> {
     /// No ticket: nobody will hear of it.
     #[inline]
     pub fn none() -> Self {
-        Self(State::Nobody(None))
+        Self(State::Nobody(Shadow::NONE))
     }
 
     /// No ticket, and a mark on the answer that this layer would have refused.
     pub(crate) fn shadow(layer: Name) -> Self {
-        Self(State::Nobody(Some(layer)))
+        Self(State::Nobody(Shadow::of(layer)))
     }
 
     /// Whether somebody will still hear of it.
@@ -104,19 +121,19 @@ impl<W: Watch, C: Record> Open<W, C> {
         M: Reach<R, Res>,
     {
         let mut polled = ends_if_it_panics(self, || inner.poll(cx));
+        if polled.is_pending() {
+            return polled;
+        }
         match self.take() {
             // an error by value, so that a response nobody looks at stays in registers; a response in place, since
             // wrapping it anew would copy it
             State::Ticket(open) => match polled {
-                Poll::Pending => self.0 = State::Ticket(open),
+                Poll::Pending => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Open(State::Ticket(open)).told_error(error))),
                 Poll::Ready(Ok(ref mut response)) => reach.respond(Open(State::Ticket(open)), response),
             },
-            State::Nobody(None) => {}
-            State::Nobody(Some(layer)) => match &mut polled {
-                Poll::Pending => self.0 = State::Nobody(Some(layer)),
-                Poll::Ready(result) => mark::<R, Res, E>(reach, result, layer),
-            },
+            State::Nobody(Shadow::NONE) => {}
+            State::Nobody(shadow) => return polled.map(|result| marked::<R, Res, E>(reach, result, shadow.layer())),
         }
         polled
     }
@@ -143,7 +160,7 @@ impl<W: Watch, C: Record> Open<W, C> {
 
     #[inline(always)]
     fn take(&mut self) -> State<W, C> {
-        std::mem::replace(&mut self.0, State::Nobody(None))
+        std::mem::replace(&mut self.0, State::Nobody(Shadow::NONE))
     }
 }
 
@@ -194,12 +211,13 @@ impl<W: Watch, C: Record> Opened<W, C> {
 /// Says in the head of an answer or a refusal that this layer would have refused.
 #[cold]
 #[inline(never)]
-fn mark<R, Res, E: Refusal>(reach: &impl Reach<R, Res>, result: &mut Result<Res, E>, layer: Name) {
-    let head = match result {
+fn marked<R, Res, E: Refusal>(reach: &impl Reach<R, Res>, mut result: Result<Res, E>, layer: Name) -> Result<Res, E> {
+    let head = match &mut result {
         Ok(response) => reach.governed(response).map(Governed::head),
         Err(error) => error.rejection_mut().map(|rejection| rejection as &mut dyn Head),
     };
     if let Some(head) = head {
         mark_shadows(head, &[layer]);
     }
+    result
 }

@@ -96,10 +96,10 @@ thread_local! {
 /// The present moment by this thread's clock, else by tokio's.
 #[inline]
 pub fn now() -> Nanos {
-    match ANSWERS_LEFT.get() {
-        0 => read(),
-        left => {
-            ANSWERS_LEFT.set(left - 1);
+    match ANSWERS_LEFT.get().checked_sub(1) {
+        None => read(),
+        Some(left) => {
+            ANSWERS_LEFT.set(left);
             READ.get()
         }
     }

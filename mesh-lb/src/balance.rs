@@ -5,6 +5,7 @@ use crate::{
     future::Called,
     layer::Shared,
     policy::Draw,
+    published::Edition,
     seat::Seat,
     services::{Originals, Services},
     table::{Picked, Table},
@@ -50,7 +51,7 @@ const ASKED: usize = 3;
 /// [`drop_as`](mesh_core::drop_as) says.
 pub struct Balance<S, M = Whole> {
     family: Arc<Family<S>>,
-    table: Arc<Table>,
+    table: Arc<Edition<Table>>,
     services: Services<S>,
     /// Its own: a generator that all share would be written by all.
     random: fastrand::Rng,
@@ -196,7 +197,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
 
     #[inline]
     fn refresh(&mut self) {
-        if self.family.shared.current.table.version() != self.table.version() {
+        if self.table.is_superseded() {
             self.take_up();
         }
     }
@@ -217,17 +218,41 @@ impl<S: Clone, M: Clone> Balance<S, M> {
         M: Reach<R, S::Response>,
     {
         let record = self.reach.record(&request);
+        // what is rare is in functions that are given all by value: nothing is in memory till then
+        if record.context().tries() == 0 {
+            let mut random = self.random.clone();
+            if let Some(picked) = self.table.pick_simply(&mut random)
+                && let Some(service) = self.services.known(picked.slot)
+            {
+                self.random = random;
+                return match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
+                    Poll::Ready(Ok(())) => called(service, picked, record, request, &self.reach),
+                    polled => {
+                        let (seat, ticket) = (picked.seat.clone(), picked.ticket());
+                        self.dispatch_slowly(seat, ticket, Some(polled), record, request)
+                    }
+                };
+            }
+        }
+        self.dispatch_by_policy(record, request)
+    }
+
+    /// The same by any policy, past what speaks against endpoints.
+    #[inline(never)]
+    fn dispatch_by_policy<R>(&mut self, record: M::Record, request: R) -> Called<S, R, M>
+    where
+        S: Service<R>,
+        S::Error: Refusal,
+        M: Reach<R, S::Response>,
+    {
         let context = record.context();
         let draw = draw(&mut self.random, &self.family.turn);
         let Some(picked) = self.table.pick(draw, |endpoint| context.tried(endpoint.id())) else {
             return self.without_endpoint(request);
         };
-        let polled = match self.services.known(picked.seat) {
+        let polled = match self.services.known(picked.slot) {
             Some(service) => match service.poll_ready(&mut Cx::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => {
-                    let open = open(picked, record);
-                    return BalanceFuture::called(service.call(request), open, self.reach.clone());
-                }
+                Poll::Ready(Ok(())) => return called(service, picked, record, request, &self.reach),
                 polled => Some(polled),
             },
             None => None,
@@ -244,7 +269,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
         &mut self,
         first: Arc<Seat>,
         at: Ticket,
-        mut polled: Option<Poll<Result<(), S::Error>>>,
+        mut polled: Polled<S::Error>,
         record: M::Record,
         request: R,
     ) -> Called<S, R, M>
@@ -261,10 +286,7 @@ impl<S: Clone, M: Clone> Balance<S, M> {
             // never asked twice: what it says may be said once
             let ready = polled.take().unwrap_or_else(|| service.poll_ready(&mut Cx::from_waker(Waker::noop())));
             match ready {
-                Poll::Ready(Ok(())) => {
-                    let open = open(picked, record);
-                    return BalanceFuture::called(service.call(request), open, self.reach.clone());
-                }
+                Poll::Ready(Ok(())) => return called(service, picked, record, request, &self.reach),
                 Poll::Ready(Err(error)) => {
                     let error = open(picked, record).end_error(error);
                     // that instance is of no use any more
@@ -293,6 +315,21 @@ impl<S: Clone, M: Clone> Balance<S, M> {
     }
 }
 
+/// What the service of an endpoint said in `poll_ready`; `None`: it was not asked.
+type Polled<E> = Option<Poll<Result<(), E>>>;
+
+/// Calls the service of the endpoint that was picked, and counts the pick.
+#[inline(always)]
+fn called<S, R, M>(service: &mut S, picked: Picked<'_>, record: M::Record, request: R, reach: &M) -> Called<S, R, M>
+where
+    S: Service<R>,
+    S::Error: Refusal,
+    M: Reach<R, S::Response>,
+{
+    let open = open(picked, record);
+    BalanceFuture::called(service.call(request), open, reach.clone())
+}
+
 /// What picks are made from.
 #[inline]
 fn draw<'a>(random: &'a mut fastrand::Rng, turn: &'a AtomicU64) -> impl FnMut(Draw) -> u64 + 'a {
@@ -307,7 +344,7 @@ fn draw<'a>(random: &'a mut fastrand::Rng, turn: &'a AtomicU64) -> impl FnMut(Dr
 fn open<C: Record>(picked: Picked<'_>, record: C) -> Open<Seat, C> {
     let seat = picked.seat;
     record.context().add_tried(seat.endpoint.id());
-    seat.endpoint.pick();
+    seat.pick();
     Open::new(seat.clone(), picked.ticket(), record)
 }
 

@@ -31,7 +31,8 @@ fn units(duration: Duration) -> f32 {
 #[inline]
 fn pack(value: f32, stamp: u32) -> u64 {
     // so that no word with a value is zero
-    u64::from(value.max(f32::MIN_POSITIVE).to_bits()) << 32 | u64::from(stamp)
+    let value = if value > f32::MIN_POSITIVE { value } else { f32::MIN_POSITIVE };
+    u64::from(value.to_bits()) << 32 | u64::from(stamp)
 }
 
 /// The value as it was written.
@@ -40,17 +41,25 @@ pub(crate) fn written(word: u64) -> f32 {
     f32::from_bits((word >> 32) as u32)
 }
 
-/// The age in units; a stamp of the future, from another thread's clock, has none.
+/// The age in units; below zero for a stamp of the future, from another thread's clock.
+#[inline]
+fn signed_age(word: u64, now: u32) -> i32 {
+    now.wrapping_sub(word as u32) as i32
+}
+
+/// The same, where a stamp of the future has none.
 #[inline]
 fn age(word: u64, now: u32) -> f32 {
-    (now.wrapping_sub(word as u32) as i32).max(0) as f32
+    signed_age(word, now).max(0) as f32
 }
+
+/// How much 2⁻ʸ bends between 0 and 1.
+const BEND: f32 = 0.171_572_88;
 
 /// 2⁻ʸ for y from 0, within 0.3 %, never rising: the whole part goes into the exponent, the rest through the parabola
 /// that meets 2⁻ʸ at 0, ½ and 1.
 #[inline]
 pub(crate) fn half_power(halves: f32) -> f32 {
-    const BEND: f32 = 0.171_572_88;
     let whole = halves as i32;
     if whole >= FORGOTTEN {
         return 0.0;
@@ -60,15 +69,33 @@ pub(crate) fn half_power(halves: f32) -> f32 {
     f32::from_bits(mantissa.to_bits() - ((whole as u32) << 23))
 }
 
-/// Writes what `next` makes of the word.
+/// 1 − 2⁻ʸ: the part that is lost. Most are asked for before one half-life is over, where it is the parabola itself.
 #[inline]
-fn update(word: &AtomicU64, next: impl Fn(u64) -> u64) {
-    let mut seen = word.load(Relaxed);
-    for _ in 0..=RETRIES {
-        let new = next(seen);
-        if new == seen {
-            return;
-        }
+pub(crate) fn lost(halves: f32) -> f32 {
+    if halves < 1.0 { halves * ((0.5 + BEND) - BEND * halves) } else { lost_later(halves) }
+}
+
+#[cold]
+#[inline(never)]
+fn lost_later(halves: f32) -> f32 {
+    1.0 - half_power(halves)
+}
+
+/// Writes what `next` makes of the word, if it makes anything else of it.
+#[inline]
+fn update(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) {
+    let seen = word.load(Relaxed);
+    let Some(new) = next(seen) else { return };
+    if let Err(other) = word.compare_exchange(seen, new, Relaxed, Relaxed) {
+        update_again(word, other, next);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn update_again(word: &AtomicU64, mut seen: u64, next: impl Fn(u64) -> Option<u64>) {
+    for _ in 0..RETRIES {
+        let Some(new) = next(seen) else { return };
         match word.compare_exchange(seen, new, Relaxed, Relaxed) {
             Ok(_) => return,
             Err(other) => seen = other,
@@ -82,7 +109,7 @@ pub(crate) struct Rates {
     /// Half-lives per unit of age.
     halves: f32,
     /// The age in units below which an estimate is taken as it is.
-    fresh: f32,
+    fresh: i32,
     /// Which part of the way up a sample above the estimate goes.
     rise: f32,
     /// What a failure counts for at the least.
@@ -94,7 +121,7 @@ impl Rates {
         // after `decay` a part of 1/e is left
         let decay = units(decay).max(1.0);
         let halves = std::f32::consts::LOG2_E / decay;
-        Self { halves, fresh: decay / 16.0, rise, penalty: penalty.as_nanos() as f32 }
+        Self { halves, fresh: (decay / 16.0).ceil() as i32, rise, penalty: penalty.as_nanos() as f32 }
     }
 
     /// The estimate at this moment: what is known fades towards `median`, which stands for what is not known.
@@ -103,46 +130,50 @@ impl Rates {
         if word == 0 {
             return median;
         }
-        let (value, age) = (written(word), age(word, now));
-        if age < self.fresh {
-            return value;
+        if signed_age(word, now) < self.fresh {
+            return written(word);
         }
-        median + (value - median) * half_power(age * self.halves)
+        self.faded(word, now, median)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn faded(&self, word: u64, now: u32, median: f32) -> f32 {
+        let value = written(word);
+        value + (median - value) * lost(age(word, now) * self.halves)
     }
 
     /// A call was answered after so long.
     #[inline]
     pub(crate) fn observe(&self, word: &AtomicU64, nanos: f32, now: u32) {
-        update(word, |seen| self.moved(seen, nanos, now));
+        update(word, move |seen| self.moved(seen, nanos, now));
     }
 
     /// A call failed after so long: it counts as a slow one, so that failing fast does not attract.
     #[cold]
     pub(crate) fn observe_failure(&self, word: &AtomicU64, nanos: f32, now: u32, median: f32) {
         let nanos = nanos.max(self.penalty).max((2.0 * median).min(LONGEST_FAILURE));
-        update(word, |seen| self.moved(seen, nanos, now));
+        update(word, move |seen| self.moved(seen, nanos, now));
     }
 
     /// A call was given up after so long: it would have taken longer.
     #[cold]
     pub(crate) fn observe_at_least(&self, word: &AtomicU64, nanos: f32, now: u32) {
-        update(word, |seen| if seen != 0 && nanos <= written(seen) { seen } else { self.moved(seen, nanos, now) });
+        update(word, move |seen| if seen != 0 && nanos <= written(seen) { None } else { self.moved(seen, nanos, now) });
     }
 
+    /// What a sample makes of a word; nothing, where it comes so soon after another that it does not count.
     #[inline]
-    pub(crate) fn moved(&self, seen: u64, nanos: f32, now: u32) -> u64 {
+    pub(crate) fn moved(&self, seen: u64, nanos: f32, now: u32) -> Option<u64> {
         if seen == 0 {
-            return pack(nanos, now);
+            return Some(pack(nanos, now));
         }
         let value = written(seen);
         if nanos > value {
-            return pack(value + (nanos - value) * self.rise, now);
+            return Some(pack(value + (nanos - value) * self.rise, now));
         }
-        let age = age(seen, now);
-        if age == 0.0 {
-            return seen;
-        }
-        pack(value + (nanos - value) * (1.0 - half_power(age * self.halves)), now)
+        let age = signed_age(seen, now);
+        (age > 0).then(|| pack(value + (nanos - value) * lost(age as f32 * self.halves), now))
     }
 }
 
@@ -159,16 +190,19 @@ pub(crate) mod faults {
     /// One more.
     #[cold]
     pub(crate) fn add(word: &AtomicU64, now: u32) {
-        update(word, |seen| pack(faded(seen, now) + 1.0, now));
+        update(word, move |seen| Some(pack(faded(seen, now) + 1.0, now)));
     }
 
-    /// Forgets what does not count any more, so that nobody reads a clock for it.
+    /// How many count at this moment. Where none does any more they are forgotten, so that nobody reads a clock for
+    /// them: it changes nothing for who reads.
     #[cold]
-    pub(crate) fn forget(word: &AtomicU64, now: u32) {
-        let seen = word.load(Relaxed);
-        if seen != 0 && count(seen, now) == 0 {
+    #[inline(never)]
+    pub(crate) fn count_or_forget(word: &AtomicU64, seen: u64, now: u32) -> u32 {
+        let count = count(seen, now);
+        if count == 0 {
             let _ = word.compare_exchange(seen, 0, Relaxed, Relaxed);
         }
+        count
     }
 
     fn faded(word: u64, now: u32) -> f32 {

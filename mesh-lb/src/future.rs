@@ -38,18 +38,30 @@ pin_project! {
     {
         /// An endpoint has the request.
         Called { #[pin] inner: F, open: Open<Seat, C>, reach: M },
-        /// None has it yet, or will.
-        Aside { aside: Box<Aside<S, R, E, M, C>> },
+        /// None has it yet, or will. Rare, so it takes no room in the future of each call.
+        Aside { aside: Pin<Box<Aside<S, F, R, E, M, C>>> },
     }
 }
 
-/// What is rare, so that it takes no room in the future of each call.
-pub(crate) enum Aside<S, R, E, M, C: Record> {
+pin_project! {
+    /// What comes before a call, then the call.
+    pub(crate) struct Aside<S, F, R, E, M, C>
+    where
+        C: Record,
+    {
+        before: Before<S, R, E, M, C>,
+        #[pin]
+        call: Option<BalanceFuture<S, F, R, E, M, C>>,
+    }
+}
+
+/// Why there is no call yet.
+pub(crate) enum Before<S, R, E, M, C: Record> {
     /// An endpoint is picked, its service is not ready.
     Waiting(Option<Waiting<S, R, M, C>>),
     /// The endpoints are not known yet.
     Unresolved(Pin<Box<Unresolved<S, R, M>>>),
-    /// It was never called.
+    /// It will never be called.
     Failed(Option<E>),
     /// There is nothing to call.
     Refused(Option<NoEndpoint>),
@@ -90,12 +102,12 @@ impl<S, F, R, E, M, C: Record> BalanceFuture<S, F, R, E, M, C> {
     }
 
     pub(crate) fn waiting(service: S, request: R, open: Open<Seat, C>, reach: M) -> Self {
-        Self::aside(Aside::Waiting(Some(Waiting { service, request, open, reach })))
+        Self::aside(Before::Waiting(Some(Waiting { service, request, open, reach })))
     }
 
     pub(crate) fn unresolved(balance: Balance<S, M>, request: R, changed: &Arc<Notify>, until: Nanos) -> Self {
         let notify = changed.clone();
-        Self::aside(Aside::Unresolved(Box::pin(Unresolved {
+        Self::aside(Before::Unresolved(Box::pin(Unresolved {
             balance,
             request: Some(request),
             changed: notify.clone().notified_owned(),
@@ -105,15 +117,15 @@ impl<S, F, R, E, M, C: Record> BalanceFuture<S, F, R, E, M, C> {
     }
 
     pub(crate) fn failed(error: E) -> Self {
-        Self::aside(Aside::Failed(Some(error)))
+        Self::aside(Before::Failed(Some(error)))
     }
 
     pub(crate) fn refused(cause: NoEndpoint) -> Self {
-        Self::aside(Aside::Refused(Some(cause)))
+        Self::aside(Before::Refused(Some(cause)))
     }
 
-    fn aside(aside: Aside<S, R, E, M, C>) -> Self {
-        Self { state: State::Aside { aside: Box::new(aside) } }
+    fn aside(before: Before<S, R, E, M, C>) -> Self {
+        Self { state: State::Aside { aside: Box::pin(Aside { before, call: None }) } }
     }
 }
 
@@ -126,43 +138,57 @@ where
 {
     type Output = Result<S::Response, E>;
 
-    #[inline]
+    // with `Balance::call` one function to the compiler: what passes between them stays in registers
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let next = match state.as_mut().project() {
-                StateProj::Called { inner, open, reach } => return open.poll(inner, reach, cx),
-                StateProj::Aside { aside } => match ready!(aside.poll_next(cx)) {
-                    Ok(next) => next,
-                    Err(error) => return Poll::Ready(Err(error)),
-                },
-            };
-            state.set(next.state);
+        match self.project().state.project() {
+            StateProj::Called { inner, open, reach } => open.poll(inner, reach, cx),
+            StateProj::Aside { aside } => aside.as_mut().poll_rare(cx),
         }
     }
 }
 
-impl<S, R, M> Aside<S, R, S::Error, M, M::Record>
+impl<S, F, R, E, M> Aside<S, F, R, E, M, M::Record>
+where
+    S: Service<R, Future = F, Error = E> + Clone,
+    F: Future<Output = Result<S::Response, E>>,
+    E: Refusal,
+    M: Reach<R, S::Response>,
+{
+    #[cold]
+    #[inline(never)]
+    fn poll_rare(self: Pin<&mut Self>, cx: &mut Cx<'_>) -> Poll<Result<S::Response, E>> {
+        let mut this = self.project();
+        if this.call.is_none() {
+            match ready!(this.before.poll(cx)) {
+                Ok(call) => this.call.set(Some(call)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        this.call.as_pin_mut().expect("it was just put there").poll(cx)
+    }
+}
+
+impl<S, R, M> Before<S, R, S::Error, M, M::Record>
 where
     S: Service<R> + Clone,
     S::Error: Refusal,
     M: Reach<R, S::Response>,
 {
-    /// What comes next, or how the call ends.
-    #[cold]
-    fn poll_next(&mut self, cx: &mut Cx<'_>) -> Poll<Result<Called<S, R, M>, S::Error>> {
+    /// The call, or how it ends before there is one.
+    fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<Result<Called<S, R, M>, S::Error>> {
         const OVER: &str = "not polled after completion";
         match self {
-            Aside::Waiting(waiting) => {
+            Before::Waiting(waiting) => {
                 let present = waiting.as_mut().expect(OVER);
                 match ready!(present.service.poll_ready(cx)) {
                     Ok(()) => Poll::Ready(Ok(waiting.take().expect(OVER).call())),
                     Err(error) => Poll::Ready(Err(std::mem::take(&mut present.open).end_error(error))),
                 }
             }
-            Aside::Unresolved(unresolved) => unresolved.as_mut().poll_resolved(cx).map(Ok),
-            Aside::Failed(error) => Poll::Ready(Err(error.take().expect(OVER))),
-            Aside::Refused(cause) => {
+            Before::Unresolved(unresolved) => unresolved.as_mut().poll_resolved(cx).map(Ok),
+            Before::Failed(error) => Poll::Ready(Err(error.take().expect(OVER))),
+            Before::Refused(cause) => {
                 let cause = cause.take().expect(OVER);
                 Poll::Ready(Err(Rejection::new(Kind::NoEndpoint).because(cause).into()))
             }

@@ -161,14 +161,14 @@ pub(crate) struct Current {
 
 impl Current {
     fn new(mut builder: TableBuilder) -> Self {
-        let table = builder.build();
-        Self { table: Published::new(table.version(), table), builder: Mutex::new(builder), changed: Arc::default() }
+        let table = Published::new(builder.build());
+        Self { table, builder: Mutex::new(builder), changed: Arc::default() }
     }
 
     fn rebuild(&self, build: impl FnOnce(&mut TableBuilder) -> Table) {
         let mut builder = locked(&self.builder);
         let table = build(&mut builder);
-        let before = self.table.publish(table.version(), table);
+        let before = self.table.publish(table);
         self.changed.notify_waiters();
         drop(builder);
         // frees a whole table if nobody holds it: not under a lock

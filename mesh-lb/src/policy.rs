@@ -143,10 +143,14 @@ impl PeakEwma {
 /// What a policy comes to for given weights.
 #[derive(Debug)]
 pub(crate) enum Choice {
+    /// There is nothing to choose from.
+    None,
     /// One that the draw gives.
     One(Single, Draw),
-    /// The better one of two.
-    Better(Pairs),
+    /// That one of two which has fewer requests in flight.
+    Requests(Pairs),
+    /// That one of two of which an answer is sooner to be expected.
+    Latency(Pairs),
 }
 
 /// How one is chosen.
@@ -167,8 +171,8 @@ pub(crate) enum Single {
 /// How two are chosen; there are two.
 #[derive(Debug)]
 pub(crate) enum Pairs {
-    /// Any of so many.
-    Even(usize),
+    /// Any of all.
+    Even,
     /// By weight.
     Weighted(Alias),
 }
@@ -183,22 +187,24 @@ pub(crate) enum Draw {
 }
 
 impl Choice {
-    /// There must be at least one weight.
     pub(crate) fn new(policy: Policy, weights: &[u32]) -> Self {
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
-        match policy {
+        let pairs = || if equal { Pairs::Even } else { Pairs::Weighted(Alias::new(weights)) };
+        let (single, from) = match policy {
+            _ if weights.is_empty() => return Choice::None,
             // nothing to compare: nothing is read for it
-            Policy::P2c { .. } if weights.len() == 1 => Choice::One(Single::Even(1), Draw::Random),
-            Policy::Random if equal => Choice::One(Single::Even(weights.len()), Draw::Random),
-            Policy::Random => Choice::One(Single::Weighted(Alias::new(weights)), Draw::Random),
-            Policy::RoundRobin if equal => Choice::One(Single::InTurn(weights.len()), Draw::Turn),
+            Policy::P2c { .. } if weights.len() == 1 => (Single::Even(1), Draw::Random),
+            Policy::P2c { load: Load::LeastRequest } => return Choice::Requests(pairs()),
+            Policy::P2c { load: Load::PeakEwma(_) } => return Choice::Latency(pairs()),
+            Policy::Random if equal => (Single::Even(weights.len()), Draw::Random),
+            Policy::Random => (Single::Weighted(Alias::new(weights)), Draw::Random),
+            Policy::RoundRobin if equal => (Single::InTurn(weights.len()), Draw::Turn),
             Policy::RoundRobin => {
                 let spread = || Single::Spread(Alias::new(weights));
-                Choice::One(sequence(weights).map_or_else(spread, Single::Sequence), Draw::Turn)
+                (sequence(weights).map_or_else(spread, Single::Sequence), Draw::Turn)
             }
-            Policy::P2c { .. } if equal => Choice::Better(Pairs::Even(weights.len())),
-            Policy::P2c { .. } => Choice::Better(Pairs::Weighted(Alias::new(weights))),
-        }
+        };
+        Choice::One(single, from)
     }
 }
 
@@ -217,20 +223,15 @@ impl Single {
 }
 
 impl Pairs {
-    /// The places of two; by weight they may be the same, if they are so twice in a row.
+    /// The places of two of so many; by weight they may be the same, if they are so twice in a row.
     #[inline(always)]
-    pub(crate) fn choose(&self, mut draw: impl FnMut() -> u64) -> (usize, usize) {
+    pub(crate) fn choose(&self, count: usize, mut draw: impl FnMut() -> u64) -> (usize, usize) {
         match self {
-            Pairs::Even(count) => even_two(draw(), *count),
-            Pairs::Weighted(alias) => by_weight(alias, draw),
+            Pairs::Even => even_two(draw(), count),
+            Pairs::Weighted(alias) => match alias.choose_two(draw()) {
+                (first, second) if first == second => (first, alias.choose(draw())),
+                two => two,
+            },
         }
-    }
-}
-
-#[inline(never)]
-fn by_weight(alias: &Alias, mut draw: impl FnMut() -> u64) -> (usize, usize) {
-    match alias.choose_two(draw()) {
-        (first, second) if first == second => (first, alias.choose(draw())),
-        two => two,
     }
 }

@@ -1,43 +1,62 @@
 //! One state after the other, for many who look whether there is a new one.
 
-use super::sync::{
-    AtomicU64, Mutex,
-    Ordering::{Acquire, Release},
+use super::sync::{AtomicBool, Mutex, Ordering::Relaxed};
+use std::{
+    ops::Deref,
+    sync::{Arc, PoisonError},
 };
-use std::sync::{Arc, PoisonError};
 
-/// The state in force, and its version for whoever has one already: one load as long as nothing changes.
+/// Where the state in force is fetched.
 #[derive(Debug)]
-pub(crate) struct Published<T> {
-    /// Of `state`; written after it.
-    version: AtomicU64,
-    state: Mutex<Arc<T>>,
+pub(crate) struct Published<T>(Mutex<Arc<Edition<T>>>);
+
+/// A state. It says itself when there is a later one: whoever has it asks no more than that, in memory that is at hand.
+#[derive(Debug)]
+pub(crate) struct Edition<T> {
+    superseded: AtomicBool,
+    state: T,
+}
+
+impl<T> Edition<T> {
+    fn new(state: T) -> Arc<Self> {
+        Arc::new(Self { superseded: AtomicBool::new(false), state })
+    }
+
+    /// Whether [`Published::get`] gives a later one.
+    #[inline]
+    pub(crate) fn is_superseded(&self) -> bool {
+        // the lock orders the rest: who locks it after this comes after the one who wrote
+        self.superseded.load(Relaxed)
+    }
+}
+
+impl<T> Deref for Edition<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.state
+    }
 }
 
 impl<T> Published<T> {
-    pub(crate) fn new(version: u64, state: T) -> Self {
-        Self { version: AtomicU64::new(version), state: Mutex::new(Arc::new(state)) }
+    pub(crate) fn new(state: T) -> Self {
+        Self(Mutex::new(Edition::new(state)))
     }
 
-    /// Puts a state in the place of the one before, which is given back: freeing it may take its time. Versions must
-    /// grow, so whoever publishes must be alone.
-    pub(crate) fn publish(&self, version: u64, state: T) -> Arc<T> {
-        let state = Arc::new(state);
-        let mut present = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts a state in the place of the one before, which is given back: freeing it may take its time.
+    pub(crate) fn publish(&self, state: T) -> Arc<Edition<T>> {
+        let state = Edition::new(state);
+        let mut present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *present, state);
         drop(present);
-        self.version.store(version, Release);
+        // afterwards, so that who sees it gets the later one
+        before.superseded.store(true, Relaxed);
         before
     }
 
-    #[inline]
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Acquire)
-    }
-
-    /// The state of this version or a later one. The lock is held by others no longer than it takes to put in a
-    /// pointer.
-    pub(crate) fn get(&self) -> Arc<T> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The state in force. The lock is held by others no longer than it takes to put in a pointer.
+    pub(crate) fn get(&self) -> Arc<Edition<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

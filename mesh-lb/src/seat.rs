@@ -1,12 +1,15 @@
 //! An endpoint in a table: what it costs to pick it, and what is learned from how that went.
 
 use crate::{
-    Load, Policy,
+    Load, PeakEwma, Policy,
     baseline::Baseline,
     estimate::{Rates, faults, stamp},
 };
 use arc_swap::ArcSwap;
-use mesh_core::{Code, End, Endpoint, EndpointSet, Head, HealthFlag, Hears, Nanos, Outcome, Side, Ticket, Watch, time};
+use mesh_core::{
+    At, Code, End, Endpoint, EndpointSet, EndpointState, Head, HealthFlag, Hears, Nanos, Outcome, Side, Ticket, Watch,
+    time,
+};
 use std::{
     sync::{
         Arc,
@@ -28,107 +31,162 @@ const EXHAUSTED: Code = Code::Grpc(8);
 #[derive(Debug)]
 pub(crate) struct Lessons {
     kind: Kind,
+    /// What latencies are read by, where they count.
+    pub(crate) rates: Rates,
+    pub(crate) baseline: Baseline,
     /// The set as it is now. Not the whole of `Endpoints`, which has the tables.
     set: Arc<ArcSwap<EndpointSet>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Nothing,
     Requests,
-    Latency(Rates, Baseline),
+    Latency,
 }
 
 impl Lessons {
     pub(crate) fn new(policy: Policy, set: Arc<ArcSwap<EndpointSet>>) -> Self {
-        let kind = match policy {
-            Policy::Random | Policy::RoundRobin => Kind::Nothing,
-            Policy::P2c { load: Load::LeastRequest } => Kind::Requests,
-            Policy::P2c { load: Load::PeakEwma(ewma) } => Kind::Latency(ewma.rates(), Baseline::new(ewma.default_rtt)),
+        let (kind, ewma) = match policy {
+            Policy::Random | Policy::RoundRobin => (Kind::Nothing, PeakEwma::DEFAULT),
+            Policy::P2c { load: Load::LeastRequest } => (Kind::Requests, PeakEwma::DEFAULT),
+            Policy::P2c { load: Load::PeakEwma(ewma) } => (Kind::Latency, ewma),
         };
-        Self { kind, set }
-    }
-
-    /// What estimates of latency are read by, where they count.
-    #[inline]
-    pub(crate) fn latency(&self) -> Option<(&Rates, &Baseline)> {
-        match &self.kind {
-            Kind::Latency(rates, baseline) => Some((rates, baseline)),
-            Kind::Nothing | Kind::Requests => None,
-        }
+        Self { kind, rates: ewma.rates(), baseline: Baseline::new(ewma.default_rtt), set }
     }
 }
 
-/// An endpoint in a table. As the watcher of a call it ends the count in flight and learns.
+/// An endpoint in a table: what is read of one that was drawn is here and in its state. Its seat is touched only if it
+/// is picked.
+#[derive(Debug)]
+pub(crate) struct Place {
+    state: Arc<EndpointState>,
+    pub(crate) seat: Arc<Seat>,
+    /// By which its cost is multiplied: one divided by its weight.
+    lightness: f32,
+    /// That of the seat.
+    pub(crate) slot: u32,
+}
+
+impl Place {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, slot: u32, lessons: Arc<Lessons>) -> Self {
+        let state = endpoint.state().clone();
+        // where weight 0 is chosen at all, everybody's is
+        let lightness = 1.0 / endpoint.weight().max(1) as f32;
+        let seat = Arc::new(Seat { endpoint, state: state.clone(), lessons, slot });
+        Self { state, seat, lightness, slot }
+    }
+
+    /// Whether nothing speaks against it at this moment.
+    #[inline]
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.state.health().is_eligible()
+    }
+
+    /// Whether nothing ever did, as far as is remembered.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.state.health().is_clear()
+    }
+
+    /// Whether it has no failures of late.
+    #[inline]
+    pub(crate) fn is_faultless(&self) -> bool {
+        self.state.fault_word().load(Relaxed) == 0
+    }
+
+    /// How long an answer takes, as far as is known; zero if nothing is.
+    #[inline]
+    pub(crate) fn latency_word(&self) -> u64 {
+        self.state.latency_word().load(Relaxed)
+    }
+
+    /// Requests in flight: the cost of one without failures, where weights are equal.
+    #[inline]
+    pub(crate) fn requests(&self) -> u32 {
+        self.state.in_flight()
+    }
+
+    /// The cost of one more call by requests in flight.
+    #[inline]
+    pub(crate) fn cost_by_requests(&self) -> f32 {
+        let word = self.state.fault_word();
+        let (seen, mut requests) = (word.load(Relaxed), self.requests());
+        if seen != 0 {
+            requests = requests.saturating_add(faults::count_or_forget(word, seen, stamp(time::now())));
+        }
+        // signed, as that is what processors convert
+        (i64::from(requests) + 1) as f32 * self.lightness
+    }
+
+    /// The same by the time they take, where weights are equal.
+    #[inline]
+    pub(crate) fn wait(&self, rates: &Rates, now: u32, median: f32) -> f32 {
+        rates.read(self.latency_word(), now, median) * (i64::from(self.requests()) + 1) as f32
+    }
+
+    /// The cost of one more call by the time they take.
+    #[inline]
+    pub(crate) fn cost_by_latency(&self, rates: &Rates, now: u32, median: f32) -> f32 {
+        self.wait(rates, now, median) * self.lightness
+    }
+}
+
+/// The watcher of calls to an endpoint: ends the count in flight and learns.
 ///
 /// A ticket's first number is when the call began, where its latency is still to be learned; the second one is not zero
 /// once its failure was.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) endpoint: Arc<Endpoint>,
+    /// Of the endpoint: nothing else of it is read at an end.
+    state: Arc<EndpointState>,
     lessons: Arc<Lessons>,
-    /// By which its cost is multiplied: one divided by its weight.
-    lightness: f32,
     /// A small number that is this endpoint's for as long as it stays in the set.
     pub(crate) slot: u32,
 }
 
 impl Seat {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, slot: u32, lessons: Arc<Lessons>) -> Self {
-        // where weight 0 is chosen at all, everybody's is
-        let lightness = 1.0 / endpoint.weight().max(1) as f32;
-        Self { endpoint, lessons, lightness, slot }
-    }
-
-    /// The cost of one more call by requests in flight.
+    /// Counts a pick.
     #[inline]
-    pub(crate) fn cost_by_requests(&self) -> f32 {
-        let word = self.endpoint.fault_word().load(Relaxed);
-        let mut requests = self.endpoint.in_flight();
-        if word != 0 {
-            requests = requests.saturating_add(failures_of_late(word));
-        }
-        // signed, as that is what processors convert
-        (i64::from(requests) + 1) as f32 * self.lightness
+    pub(crate) fn pick(&self) {
+        self.state.pick();
     }
 
-    /// The same by the time they take.
-    #[inline]
-    pub(crate) fn cost_by_latency(&self, rates: &Rates, now: u32, median: f32) -> f32 {
-        let latency = rates.read(self.endpoint.latency_word().load(Relaxed), now, median);
-        latency * (i64::from(self.endpoint.in_flight()) + 1) as f32 * self.lightness
-    }
-
-    /// A call has ended of which something is to be learned: how long it took, or that it failed, or that failures were
-    /// long ago.
+    /// A call was answered: how long it took, from when it began.
     #[inline(never)]
-    fn learn_from_end(&self, mut ticket: Ticket, end: &End<'_>) {
-        let seen = Seen::of(end.outcome, end.side, end.code);
-        match &self.lessons.kind {
+    fn learn_success(&self, began: u64, at: At) {
+        let now = at.now();
+        self.lessons.rates.observe(self.state.latency_word(), nanos_since(began, now), stamp(now));
+    }
+
+    /// A call was not answered well.
+    #[cold]
+    #[inline(never)]
+    fn learn_from_end(&self, mut ticket: Ticket, seen: Seen, at: At) {
+        match self.lessons.kind {
             // after a head only a failure says more, and that once
-            Kind::Latency(rates, baseline) if ticket.0 != 0 || (seen == Seen::Failure && ticket.1 == 0) => {
-                self.learn_latency(rates, baseline, &mut ticket, seen, end.at().now());
+            Kind::Latency if ticket.0 != 0 || (seen == Seen::Failure && ticket.1 == 0) => {
+                self.learn_latency(&mut ticket, seen, at.now());
             }
-            Kind::Requests if seen == Seen::Failure => {
-                faults::add(self.endpoint.fault_word(), stamp(end.at().now()));
-            }
-            Kind::Requests => faults::forget(self.endpoint.fault_word(), stamp(end.at().now())),
-            Kind::Latency(..) | Kind::Nothing => {}
+            Kind::Requests if seen == Seen::Failure => faults::add(self.state.fault_word(), stamp(at.now())),
+            Kind::Latency | Kind::Requests | Kind::Nothing => {}
         }
     }
 
     /// A result was seen: its latency counts, once.
     #[inline]
-    fn learn_latency(&self, rates: &Rates, baseline: &Baseline, ticket: &mut Ticket, seen: Seen, now: Nanos) {
+    fn learn_latency(&self, ticket: &mut Ticket, seen: Seen, now: Nanos) {
+        let rates = &self.lessons.rates;
         let began = std::mem::take(&mut ticket.0);
-        let nanos = now.as_nanos().saturating_sub(began) as f32;
-        let (word, now) = (self.endpoint.latency_word(), stamp(now));
+        let nanos = nanos_since(began, now);
+        let (word, now) = (self.state.latency_word(), stamp(now));
         match seen {
             Seen::Success => rates.observe(word, nanos, now),
             Seen::Failure => {
                 ticket.1 = 1;
                 let nanos = if began == 0 { 0.0 } else { nanos };
-                rates.observe_failure(word, nanos, now, baseline.median());
+                rates.observe_failure(word, nanos, now, self.lessons.baseline.median());
             }
             Seen::Unfinished => rates.observe_at_least(word, nanos, now),
         }
@@ -149,13 +207,6 @@ impl Seat {
             health.set(HealthFlag::Pushback, false);
         }
     }
-}
-
-/// In a function of its own: the clock is read only where something has failed.
-#[cold]
-#[inline(never)]
-fn failures_of_late(word: u64) -> u32 {
-    faults::count(word, stamp(time::now()))
 }
 
 /// What a result says of the endpoint.
@@ -194,21 +245,28 @@ impl Watch for Seat {
         {
             self.leave_alone(pushback);
         }
-        if ticket.0 != 0
-            && let Kind::Latency(rates, baseline) = &self.lessons.kind
-        {
-            self.learn_latency(rates, baseline, ticket, seen, time::now());
+        if ticket.0 != 0 {
+            self.learn_latency(ticket, seen, time::now());
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_end(&self, ticket: Ticket, end: &End<'_>) {
-        self.endpoint.on_end(ticket, end);
+        self.state.end(end);
         let well = end.outcome == Outcome::Success && end.code != EXHAUSTED;
-        if ticket.0 != 0 || !well || self.endpoint.fault_word().load(Relaxed) != 0 {
-            self.learn_from_end(ticket, end);
+        // all by value, so that what is at hand stays in registers
+        if !well {
+            self.learn_from_end(ticket, Seen::of(end.outcome, end.side, end.code), end.at().clone());
+        } else if ticket.0 != 0 {
+            self.learn_success(ticket.0, end.at().clone());
         }
     }
+}
+
+/// Signed, as that is what processors convert; below zero by some nanoseconds where the clocks of two threads differ.
+#[inline]
+fn nanos_since(began: u64, now: Nanos) -> f32 {
+    now.as_nanos().wrapping_sub(began) as i64 as f32
 }
 
 /// How long the endpoint asks to be left alone: `retry-after` in seconds (a date would need a clock on the wall), or

@@ -48,11 +48,11 @@ impl<S> Services<S> {
         Self { slots: Vec::new() }
     }
 
-    /// The service of an endpoint of the table that was last swept by, if it was called before.
+    /// The service of the endpoint that has this slot in the table that was last swept by, if it was called before.
     #[inline]
-    pub(crate) fn known(&mut self, seat: &Seat) -> Option<&mut S> {
+    pub(crate) fn known(&mut self, slot: u32) -> Option<&mut S> {
         // since that sweep no slot is another endpoint's
-        match self.slots.get_mut(seat.slot as usize) {
+        match self.slots.get_mut(slot as usize) {
             Some(Some(made)) => Some(&mut made.service),
             _ => None,
         }
@@ -64,7 +64,7 @@ impl<S> Services<S> {
         S: Clone,
     {
         let slot = seat.slot as usize;
-        if self.known(seat).is_none() {
+        if self.known(seat.slot).is_none() {
             self.fetch(table, seat, originals);
         }
         match &mut self.slots[slot] {

@@ -2,18 +2,17 @@
 
 use crate::{
     Policy,
+    alias::even_two,
     baseline::{Baseline, LOOKED_AT},
     estimate::{stamp, written},
     panic::Panic,
     policy::{Choice, Draw, Pairs, Single},
-    seat::{Lessons, Seat},
+    seat::{Lessons, Place, Seat},
 };
 use arc_swap::ArcSwap;
+use fastrand::Rng;
 use mesh_core::{Endpoint, EndpointId, EndpointSet, Nanos, Ticket, time};
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// How often a policy is asked again when what it chose will not do, before the others are gone through.
 const DRAWS: usize = 4;
@@ -22,9 +21,12 @@ const DRAWS: usize = 4;
 /// change of the set, off the path of requests.
 #[derive(Debug)]
 pub(crate) struct Table {
-    seats: Box<[Arc<Seat>]>,
-    /// `None`: there is nothing to choose from.
-    choice: Option<Choice>,
+    places: Box<[Place]>,
+    choice: Choice,
+    /// What the choice most often is, in a word each: two of equal weight, by requests.
+    even_requests: bool,
+    /// By latency.
+    even_latency: bool,
     lessons: Arc<Lessons>,
     panic: Arc<Panic>,
     version: u64,
@@ -39,14 +41,26 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Picked<'a> {
     pub(crate) seat: &'a Arc<Seat>,
+    /// That of the seat.
+    pub(crate) slot: u32,
     /// When, where the policy wants to know how long it takes.
     at: Nanos,
 }
 
 impl<'a> Picked<'a> {
+    #[inline]
+    fn at(place: &'a Place, at: Nanos) -> Self {
+        Self { seat: &place.seat, slot: place.slot, at }
+    }
+
+    #[inline]
+    fn untimed(place: &'a Place) -> Self {
+        Self::at(place, Nanos::ZERO)
+    }
+
     /// What gave this ticket.
     pub(crate) fn again(seat: &'a Arc<Seat>, ticket: Ticket) -> Self {
-        Self { seat, at: Nanos::from_nanos(ticket.0) }
+        Self { seat, slot: seat.slot, at: Nanos::from_nanos(ticket.0) }
     }
 
     /// What its [`Seat`] is to hear again.
@@ -69,65 +83,97 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats.len()
+        self.places.len()
     }
 
     #[cfg(test)]
     pub(crate) fn seat(&self, index: usize) -> &Arc<Seat> {
-        &self.seats[index]
+        &self.places[index].seat
     }
 
     pub(crate) fn slots(&self) -> &[Option<EndpointId>] {
         &self.slots
     }
 
-    /// Picks an endpoint that is eligible: one that is not to be avoided while there is such a one, else any.
+    /// As [`pick`](Self::pick) with nothing to avoid, where that is simplest: by requests or latency of any two, against
+    /// neither of which anything speaks. `None`: it is not, and `pick` is to be asked, with the same random numbers.
     #[inline(always)]
+    pub(crate) fn pick_simply(&self, random: &mut Rng) -> Option<Picked<'_>> {
+        if self.even_requests {
+            let (first, second) = self.two(random);
+            if !(first.is_clear() & second.is_clear() & first.is_faultless() & second.is_faultless()) {
+                return None;
+            }
+            return Some(Picked::untimed(if first.requests() <= second.requests() { first } else { second }));
+        }
+        if !self.even_latency {
+            return None;
+        }
+        let Lessons { rates, baseline, .. } = &*self.lessons;
+        let at = time::now();
+        if baseline.is_due(at) {
+            return None;
+        }
+        let (first, second) = self.two(random);
+        if !(first.is_clear() & second.is_clear()) {
+            return None;
+        }
+        let (now, median) = (stamp(at), baseline.median());
+        let wait = |place: &Place| place.wait(rates, now, median);
+        Some(Picked::at(if wait(first) <= wait(second) { first } else { second }, at))
+    }
+
+    /// Two different places, any of all; there are two.
+    #[inline(always)]
+    fn two(&self, random: &mut Rng) -> (&Place, &Place) {
+        let (first, second) = even_two(random.u64(..), self.places.len());
+        (&self.places[first], &self.places[second])
+    }
+
+    /// Picks an endpoint that is eligible: one that is not to be avoided while there is such a one, else any.
     pub(crate) fn pick(
         &self,
         mut draw: impl FnMut(Draw) -> u64,
         avoid: impl Fn(&Endpoint) -> bool,
     ) -> Option<Picked<'_>> {
-        let fits = |seat: &Seat| seat.endpoint.health().is_eligible() && !avoid(&seat.endpoint);
-        let untimed = |seat| Picked { seat, at: Nanos::ZERO };
-        match self.choice.as_ref()? {
-            Choice::Better(pairs) => {
-                let draw = || draw(Draw::Random);
-                match self.lessons.latency() {
-                    None => self.better(pairs, draw, fits, Seat::cost_by_requests).map(untimed),
-                    Some((rates, baseline)) => {
-                        let at = time::now();
-                        if baseline.is_due(at) {
-                            self.refresh(at, baseline);
-                        }
-                        let (now, median) = (stamp(at), baseline.median());
-                        let cost = |seat: &Seat| seat.cost_by_latency(rates, now, median);
-                        self.better(pairs, draw, fits, cost).map(|seat| Picked { seat, at })
-                    }
+        let fits = |place: &Place| place.is_eligible() && !avoid(&place.seat.endpoint);
+        match &self.choice {
+            Choice::Requests(pairs) => {
+                self.better(pairs, || draw(Draw::Random), fits, Place::cost_by_requests).map(Picked::untimed)
+            }
+            Choice::Latency(pairs) => {
+                let Lessons { rates, baseline, .. } = &*self.lessons;
+                let at = time::now();
+                if baseline.is_due(at) {
+                    self.refresh(at, baseline);
                 }
+                let (now, median) = (stamp(at), baseline.median());
+                let cost = |place: &Place| place.cost_by_latency(rates, now, median);
+                self.better(pairs, || draw(Draw::Random), fits, cost).map(|place| Picked::at(place, at))
             }
             Choice::One(single, from) => {
                 let chosen = single.choose(draw(*from));
-                let seat = &self.seats[chosen];
-                if fits(seat) {
-                    return Some(untimed(seat));
+                let place = &self.places[chosen];
+                if fits(place) {
+                    return Some(Picked::untimed(place));
                 }
-                self.find(single, chosen, || draw(*from), fits).map(untimed)
+                self.find(single, chosen, || draw(*from), fits).map(Picked::untimed)
             }
+            Choice::None => None,
         }
     }
 
     /// The one of two that costs less, the first if they cost the same.
-    #[inline(always)]
+    #[inline]
     fn better(
         &self,
         pairs: &Pairs,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(&Seat) -> bool,
-        cost: impl Fn(&Seat) -> f32,
-    ) -> Option<&Arc<Seat>> {
-        let (one, other) = pairs.choose(&mut draw);
-        let (first, second) = (&self.seats[one], &self.seats[other]);
+        fits: impl Fn(&Place) -> bool,
+        cost: impl Fn(&Place) -> f32,
+    ) -> Option<&Place> {
+        let (one, other) = pairs.choose(self.places.len(), &mut draw);
+        let (first, second) = (&self.places[one], &self.places[other]);
         if fits(first) && fits(second) {
             return Some(if cost(first) <= cost(second) { first } else { second });
         }
@@ -142,24 +188,24 @@ impl Table {
         (mut one, mut other): (usize, usize),
         pairs: &Pairs,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(&Seat) -> bool,
-        cost: impl Fn(&Seat) -> f32,
-    ) -> Option<&Arc<Seat>> {
+        fits: impl Fn(&Place) -> bool,
+        cost: impl Fn(&Place) -> f32,
+    ) -> Option<&Place> {
         self.look_at_health(false);
-        let mut found: Option<&Arc<Seat>> = None;
+        let mut found: Option<&Place> = None;
         for _ in 0..DRAWS {
-            for seat in [&self.seats[one], &self.seats[other]] {
+            for place in [&self.places[one], &self.places[other]] {
                 match found {
-                    _ if !fits(seat) => {}
-                    None => found = Some(seat),
-                    Some(first) if Arc::ptr_eq(first, seat) => {}
-                    Some(first) => return Some(if cost(first) <= cost(seat) { first } else { seat }),
+                    _ if !fits(place) => {}
+                    None => found = Some(place),
+                    Some(first) if std::ptr::eq(first, place) => {}
+                    Some(first) => return Some(if cost(first) <= cost(place) { first } else { place }),
                 }
             }
-            (one, other) = pairs.choose(&mut draw);
+            (one, other) = pairs.choose(self.places.len(), &mut draw);
         }
-        let found = found.or_else(|| self.scan(one, &fits)).or_else(|| self.scan(one, is_eligible));
-        found.or_else(|| if self.look_at_health(true) { self.scan(one, is_eligible) } else { None })
+        let found = found.or_else(|| self.scan(one, &fits)).or_else(|| self.scan(one, Place::is_eligible));
+        found.or_else(|| if self.look_at_health(true) { self.scan(one, Place::is_eligible) } else { None })
     }
 
     /// As the policy chooses, from the second draw on.
@@ -170,38 +216,40 @@ impl Table {
         single: &Single,
         first: usize,
         mut draw: impl FnMut() -> u64,
-        fits: impl Fn(&Seat) -> bool,
-    ) -> Option<&Arc<Seat>> {
+        fits: impl Fn(&Place) -> bool,
+    ) -> Option<&Place> {
         self.look_at_health(false);
-        if fits(&self.seats[first]) {
-            return Some(&self.seats[first]);
+        if fits(&self.places[first]) {
+            return Some(&self.places[first]);
         }
         let mut chosen = first;
         for _ in 1..DRAWS {
             chosen = single.choose(draw());
-            if fits(&self.seats[chosen]) {
-                return Some(&self.seats[chosen]);
+            if fits(&self.places[chosen]) {
+                return Some(&self.places[chosen]);
             }
         }
         let found = self.scan(chosen, &fits).or_else(|| {
-            let mut drawn = (0..DRAWS).map(|_| &self.seats[single.choose(draw())]);
-            drawn.find(|seat| is_eligible(seat)).or_else(|| self.scan(chosen, is_eligible))
+            let mut drawn = (0..DRAWS).map(|_| &self.places[single.choose(draw())]);
+            drawn.find(|place| place.is_eligible()).or_else(|| self.scan(chosen, Place::is_eligible))
         });
-        found.or_else(|| if self.look_at_health(true) { self.scan(chosen, is_eligible) } else { None })
+        found.or_else(|| if self.look_at_health(true) { self.scan(chosen, Place::is_eligible) } else { None })
     }
 
     /// Something that was drawn does not fit, or, where `none`, nothing does: perhaps too few are healthy. Whether all
     /// are spared now.
     fn look_at_health(&self, none: bool) -> bool {
+        let seats = self.places.iter().map(|place| &place.seat);
         let counts = |seat: &&Arc<Seat>| !self.weighted || seat.endpoint.weight() != 0;
-        self.panic.look(time::now(), none, self.seats.iter().filter(counts))
+        self.panic.look(time::now(), none, seats.filter(counts))
     }
 
     /// All in turn, from behind the last one that was chosen.
     #[cold]
-    fn scan(&self, last: usize, fits: impl Fn(&Seat) -> bool) -> Option<&Arc<Seat>> {
-        let (before, behind) = self.seats.split_at(last + 1);
-        behind.iter().chain(before).find(|seat| (!self.weighted || seat.endpoint.weight() != 0) && fits(seat))
+    fn scan(&self, last: usize, fits: impl Fn(&Place) -> bool) -> Option<&Place> {
+        let (before, behind) = self.places.split_at(last + 1);
+        let counts = |place: &&Place| !self.weighted || place.seat.endpoint.weight() != 0;
+        behind.iter().chain(before).filter(counts).find(|place| fits(place))
     }
 
     /// Looks at what is known of endpoints: at all, or at as many as there is room for.
@@ -210,25 +258,21 @@ impl Table {
     fn refresh(&self, now: Nanos, baseline: &Baseline) {
         baseline.refresh(now, |values| {
             let mut count = 0;
-            let mut see = |seat: &Seat| {
-                let word = seat.endpoint.latency_word().load(Relaxed);
+            let mut see = |place: &Place| {
+                let word = place.latency_word();
                 if word != 0 {
                     values[count] = written(word);
                     count += 1;
                 }
             };
-            if self.seats.len() <= LOOKED_AT {
-                self.seats.iter().for_each(|seat| see(seat));
+            if self.places.len() <= LOOKED_AT {
+                self.places.iter().for_each(see);
             } else {
-                (0..LOOKED_AT).for_each(|_| see(&self.seats[fastrand::usize(..self.seats.len())]));
+                (0..LOOKED_AT).for_each(|_| see(&self.places[fastrand::usize(..self.places.len())]));
             }
             count
         });
     }
-}
-
-fn is_eligible(seat: &Seat) -> bool {
-    seat.endpoint.health().is_eligible()
 }
 
 /// Makes one table after the other.
@@ -278,18 +322,20 @@ impl TableBuilder {
         self.assign_slots();
         let endpoints = self.set.endpoints();
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
+        let choice = Choice::new(self.policy, &weights);
         let mut slots = vec![None; self.slots.len() + self.free.len()];
         self.slots.iter().for_each(|(id, slot)| slots[*slot as usize] = Some(*id));
-        let seat = |endpoint: &Arc<Endpoint>| {
-            Arc::new(Seat::new(endpoint.clone(), self.slots[&endpoint.id()], self.lessons.clone()))
-        };
+        let place =
+            |endpoint: &Arc<Endpoint>| Place::new(endpoint.clone(), self.slots[&endpoint.id()], self.lessons.clone());
         Table {
             version: self.version,
             resolved: self.set.is_resolved(),
-            seats: endpoints.iter().map(seat).collect(),
+            places: endpoints.iter().map(place).collect(),
             lessons: self.lessons.clone(),
             panic: self.panic.clone(),
-            choice: (!weights.is_empty()).then(|| Choice::new(self.policy, &weights)),
+            even_requests: matches!(choice, Choice::Requests(Pairs::Even)),
+            even_latency: matches!(choice, Choice::Latency(Pairs::Even)),
+            choice,
             weighted: weights.iter().any(|weight| *weight != 0),
             slots: slots.into(),
         }

@@ -150,7 +150,7 @@ async fn the_last_one_is_not_left_alone() {
 
 /// The latency that is learned, in milliseconds.
 fn latency(endpoint: &Endpoint) -> f32 {
-    f32::from_bits((endpoint.latency_word().load(Relaxed) >> 32) as u32) / 1e6
+    f32::from_bits((endpoint.state().latency_word().load(Relaxed) >> 32) as u32) / 1e6
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,5 +186,5 @@ async fn a_failure_counts_as_a_call_in_flight_for_a_while() {
     let picks = |endpoints: &[Arc<Endpoint>]| endpoints.iter().map(|endpoint| endpoint.picks()).collect::<Vec<_>>();
     drop(call(&mut balance));
     assert_eq!(picks(&endpoints), [1, 1], "the other one, whichever is drawn first");
-    assert!(endpoints.iter().all(|endpoint| endpoint.fault_word().load(Relaxed) != 0));
+    assert!(endpoints.iter().all(|endpoint| endpoint.state().fault_word().load(Relaxed) != 0));
 }

@@ -52,11 +52,15 @@ impl Service<u32> for Leaf {
 ///
 /// # Panics
 /// If the service is not ready, or does not answer, at once.
-#[inline]
+#[inline(always)]
 pub fn once<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response, S::Error> {
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut cx).is_ready());
-    match pin!(service.call(request)).poll(&mut cx) {
+    once_in(&mut Context::from_waker(Waker::noop()), service, request)
+}
+
+#[inline(always)]
+fn once_in<R, S: Service<R>>(cx: &mut Context<'_>, service: &mut S, request: R) -> Result<S::Response, S::Error> {
+    assert!(service.poll_ready(cx).is_ready());
+    match pin!(service.call(request)).poll(cx) {
         Poll::Ready(result) => result,
         Poll::Pending => panic!("it answers at once"),
     }
@@ -64,12 +68,25 @@ pub fn once<R, S: Service<R>>(service: &mut S, request: R) -> Result<S::Response
 
 /// Calls that succeed: another end panics.
 pub fn plain<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Run {
-    Box::new(move |calls| (0..calls).for_each(|_| assert!(black_box(once(&mut service, black_box(1))).is_ok())))
+    Box::new(move |calls| numbers(&mut service, calls, |result| assert!(black_box(result).is_ok())))
 }
 
 /// Calls that fail: another end panics.
 pub fn refused<S: Service<u32, Response = u32> + 'static>(mut service: S) -> Run {
-    Box::new(move |calls| (0..calls).for_each(|_| assert!(black_box(once(&mut service, black_box(1))).is_err())))
+    Box::new(move |calls| numbers(&mut service, calls, |result| assert!(black_box(result).is_err())))
+}
+
+/// So many calls, in a loop within a loop: what is in there is hot to the compiler, and so are calls in a program that
+/// makes many.
+#[inline(always)]
+fn numbers<S: Service<u32>>(service: &mut S, calls: u64, check: impl Fn(Result<S::Response, S::Error>)) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut left = calls;
+    while left > 0 {
+        let round = left.min(1000);
+        (0..round).for_each(|_| check(once_in(&mut cx, service, black_box(1))));
+        left -= round;
+    }
 }
 
 #[cfg(feature = "http")]

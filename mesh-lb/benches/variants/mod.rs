@@ -1,16 +1,14 @@
 //! What is measured: calls of a service that answers at once, through balancers over so many of them.
 
 use mesh_core::{
-    BoxError, Clock, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target, time,
+    BoxError, Code, Context, Endpoints, Governed, Guards, Head, Nanos, Outcome, RequestView, Target, time,
 };
 use mesh_lb::{Balance, Load, Policy};
 use mesh_test::calls::{Leaf, Run, once, plain};
 use std::{
-    cell::Cell,
     future::{Ready, ready},
     hint::black_box,
     net::SocketAddr,
-    rc::Rc,
     task::{Context as Cx, Poll},
     time::Duration,
 };
@@ -26,7 +24,7 @@ pub(crate) type Variant = (&'static str, fn() -> Run);
 
 const LEAST: Policy = Policy::p2c(Load::LeastRequest);
 
-pub(crate) const VARIANTS: [Variant; 22] = [
+pub(crate) const VARIANTS: [Variant; 24] = [
     ("service alone", || plain(Leaf)),
     ("random, 3", || plain(balance(Policy::Random, 3, equal))),
     ("random, 10,000", || plain(balance(Policy::Random, 10_000, equal))),
@@ -41,7 +39,9 @@ pub(crate) const VARIANTS: [Variant; 22] = [
     ("p2c peak-EWMA, 10,000", || plain(balance(Policy::default(), 10_000, equal))),
     ("p2c peak-EWMA by weight, 10,000", || plain(balance(Policy::default(), 10_000, unequal))),
     ("p2c peak-EWMA, 3, cloned for each call", || cloned(balance(Policy::default(), 3, equal))),
-    ("p2c peak-EWMA, 10,000, by a clock that is cheap", || ticking(plain(balance(Policy::default(), 10_000, equal)))),
+    ("p2c peak-EWMA, 3, in turns", || in_turns(plain(balance(Policy::default(), 3, equal)))),
+    ("p2c peak-EWMA, 10,000, in turns", || in_turns(plain(balance(Policy::default(), 10_000, equal)))),
+    ("p2c peak-EWMA by weight, 10,000, in turns", || in_turns(plain(balance(Policy::default(), 10_000, unequal)))),
     ("reading tokio's clock twice", || {
         Box::new(|calls| (0..calls).for_each(|_| _ = black_box((time::now(), time::now()))))
     }),
@@ -89,23 +89,12 @@ fn tower_peak_ewma(count: usize) -> impl Service<u32, Response = u32, Error = Bo
     p2c::Balance::new(ServiceList::new::<u32>(services))
 }
 
-/// The clock of a worker that reads the time itself: here one that counts.
-struct Ticks(Cell<u64>);
-
-impl Clock for Ticks {
-    fn now(&self) -> Nanos {
-        let now = self.0.get() + 100;
-        self.0.set(now);
-        Nanos::from_nanos(now)
-    }
-}
-
-fn ticking(mut call: Run) -> Run {
-    let clock = Rc::new(Ticks(Cell::new(1 << 40)));
+/// By the clock that a worker of the sidecar has: one reading answers the questions of a turn.
+fn in_turns(mut call: Run) -> Run {
     Box::new(move |calls| {
-        let before = time::set_clock(Some(clock.clone()));
+        time::set_answers(64);
         call(calls);
-        time::set_clock(before);
+        time::set_answers(1);
     })
 }
 

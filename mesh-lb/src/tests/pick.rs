@@ -28,7 +28,12 @@ fn table(policy: Policy, weights: &[u32]) -> Table {
 
 fn pick(table: &Table, random: &mut fastrand::Rng, avoid: impl Fn(usize) -> bool) -> Option<usize> {
     let index = |id| (0..table.len()).find(|index| table.seat(*index).endpoint.id() == id).unwrap();
+    let avoids = (0..table.len()).any(&avoid);
+    let simply = if avoids { None } else { table.pick_simply(&mut random.clone()) };
     let picked = table.pick(|_| random.u64(..), |endpoint: &Endpoint| avoid(index(endpoint.id())));
+    if let Some(simply) = simply {
+        assert!(picked.is_some_and(|picked| Arc::ptr_eq(picked.seat, simply.seat)), "the same, only sooner");
+    }
     picked.map(|picked| index(picked.seat.endpoint.id()))
 }
 
