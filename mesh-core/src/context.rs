@@ -35,9 +35,8 @@ struct Record {
     protocol: AtomicU32,
     trace_flags: AtomicU32,
     cause: AtomicU32,
-    trace_high: AtomicU64,
-    trace_low: AtomicU64,
-    trace_parent: AtomicU64,
+    /// The two halves of the trace's id and that of the span; or with [`DIGITS`] their digits, as they came.
+    trace_ids: [AtomicU64; 6],
 }
 
 /// The trace a request belongs to, as plain data: for logs, and for layers further in. What goes on with the request is
@@ -54,6 +53,8 @@ pub struct TraceContext {
 
 /// Set in `trace_flags` beside the eight bits of the flags: there is a trace.
 const TRACED: u32 = 1 << 8;
+/// Set beside that: its ids are kept as digits.
+const DIGITS: u32 = 1 << 9;
 /// How many records a thread keeps for the next requests.
 const KEPT: usize = 1024;
 
@@ -257,20 +258,44 @@ impl Context {
     pub fn trace(&self) -> Option<TraceContext> {
         let record = self.0.as_ref()?;
         let flags = record.trace_flags.load(Relaxed);
-        (flags & TRACED != 0).then(|| TraceContext {
-            trace_id: (u128::from(record.trace_high.load(Relaxed)) << 64) | u128::from(record.trace_low.load(Relaxed)),
-            span_id: record.trace_parent.load(Relaxed),
-            flags: flags as u8,
-        })
+        if flags & TRACED == 0 {
+            return None;
+        }
+        let word = |index: usize| record.trace_ids[index].load(Relaxed);
+        let [high, low, span_id] = match flags & DIGITS {
+            0 => [0, 1, 2].map(word),
+            _ => [0, 2, 4].map(|first| (half_of_id(word(first)) << 32) | half_of_id(word(first + 1))),
+        };
+        let trace_id = (u128::from(high) << 64) | u128::from(low);
+        Some(TraceContext { trace_id, span_id, flags: flags as u8 })
+    }
+
+    /// The flags of [`Context::trace`] alone.
+    #[inline]
+    pub fn trace_flags(&self) -> Option<u8> {
+        let flags = self.0.as_ref()?.trace_flags.load(Relaxed);
+        (flags & TRACED != 0).then_some(flags as u8)
     }
 
     /// Written by the tracing layer before the request goes on.
     pub fn set_trace(&self, trace: TraceContext) {
         if let Some(record) = &self.0 {
-            record.trace_high.store((trace.trace_id >> 64) as u64, Relaxed);
-            record.trace_low.store(trace.trace_id as u64, Relaxed);
-            record.trace_parent.store(trace.span_id, Relaxed);
+            let ids = [(trace.trace_id >> 64) as u64, trace.trace_id as u64, trace.span_id];
+            record.trace_ids.iter().zip(ids).for_each(|(word, id)| word.store(id, Relaxed));
             record.trace_flags.store(u32::from(trace.flags) | TRACED, Relaxed);
+        }
+    }
+
+    /// As [`Context::set_trace`], for ids of hexadecimal digits that have been looked at: most are never asked for, so
+    /// that they become numbers only then. What is no digit makes another id, and nothing worse.
+    #[inline]
+    pub fn set_trace_digits(&self, trace_id: &[u8; 32], span_id: &[u8; 16], flags: u8) {
+        if let Some(record) = &self.0 {
+            let words = trace_id.as_chunks().0.iter().chain(span_id.as_chunks().0);
+            for (word, digits) in record.trace_ids.iter().zip(words) {
+                word.store(u64::from_le_bytes(*digits), Relaxed);
+            }
+            record.trace_flags.store(u32::from(flags) | TRACED | DIGITS, Relaxed);
         }
     }
 
@@ -290,6 +315,14 @@ impl Context {
             field(record).store(name.number(), Relaxed);
         }
     }
+}
+
+/// What eight hexadecimal digits stand for, the first in the lowest byte.
+fn half_of_id(digits: u64) -> u64 {
+    digits.to_le_bytes().iter().fold(0, |number, digit| {
+        let nibble = (digit & 0xf) + 9 * (digit >> 6 & 1);
+        (number << 4) | u64::from(nibble & 0xf)
+    })
 }
 
 impl Clone for Context {
@@ -368,6 +401,24 @@ mod tests {
         context.limit_deadline(Nanos::from_nanos(100));
         context.limit_deadline(Nanos::from_nanos(200));
         assert_eq!(context.deadline(), Some(Nanos::from_nanos(100)));
+    }
+
+    #[test]
+    fn a_trace_by_numbers_and_by_digits() {
+        let context = Context::begin(Nanos::from_nanos(1), None);
+        assert_eq!((context.trace(), context.trace_flags()), (None, None));
+        context.set_trace_digits(b"0af7651916cd43dd8448eb211c80319c", b"b7ad6b7169203331", 2);
+        let trace = TraceContext {
+            trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
+            span_id: 0xb7ad_6b71_6920_3331,
+            flags: 2,
+        };
+        assert_eq!((context.trace(), context.trace_flags()), (Some(trace), Some(2)));
+        let other = TraceContext { trace_id: 1 << 100, span_id: 7, flags: 1 };
+        context.set_trace(other);
+        assert_eq!((context.trace(), context.trace_flags()), (Some(other), Some(1)));
+        context.set_trace_digits(b"ffffffffffffffffffffffffffffffff", &[0xff; 16], 0);
+        assert_eq!(context.trace().map(|trace| trace.trace_id), Some(u128::MAX));
     }
 
     #[test]

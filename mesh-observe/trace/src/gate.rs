@@ -3,7 +3,7 @@
 use crate::{
     Parent, Propagation, TraceSettings, TraceSettingsError, opening,
     opening::Opening,
-    propagation::{Found, Incoming, Outgoing, state_of},
+    propagation::{Found, Glance, Incoming, Outgoing, state_of},
     sample::Rule,
     span::{self, Open, SpanKind},
     tracestate, w3c,
@@ -83,7 +83,9 @@ impl Trace {
         self.spans.len()
     }
 
-    #[inline]
+    /// Reads what a glance does not tell.
+    #[cold]
+    #[inline(never)]
     fn read<R: RequestView>(&self, request: &R) -> Option<Incoming> {
         let found = Found::of(request);
         self.propagate.iter().find_map(|propagation| propagation.read(&found))
@@ -104,6 +106,11 @@ impl Trace {
     #[inline(never)]
     fn decide<R: RequestView>(&self, request: &mut R, incoming: Option<Incoming>) -> Option<Ticket> {
         let rule = self.rule.read();
+        if rule.follows()
+            && let Some(Incoming { caller: Some(caller), sampled: Some(false), .. }) = incoming
+        {
+            return self.pass(request.context(), Some(caller));
+        }
         let caller = incoming.and_then(|incoming| incoming.caller);
         let said = incoming.and_then(|incoming| incoming.sampled);
         let asked = said.filter(|_| rule.follows());
@@ -156,19 +163,19 @@ impl<R: RequestView> Gate<R> for Trace {
         if rule.is_off() {
             return Ok(None);
         }
-        let incoming = if rule.follows() {
-            // one further out has read it and does not record it
-            if request.context().trace().is_some_and(|trace| trace.flags & w3c::SAMPLED == 0) {
-                return Ok(self.pass(request.context(), None));
-            }
-            let incoming = self.read(request);
-            if let Some(Incoming { caller: Some(caller), sampled: Some(false), .. }) = incoming {
-                return Ok(self.pass(request.context(), Some(caller)));
-            }
-            incoming
-        } else {
-            self.read(request)
-        };
+        // one further out has read it and does not record it
+        if rule.follows() && request.context().trace_flags().is_some_and(|flags| flags & w3c::SAMPLED == 0) {
+            return Ok(self.pass(request.context(), None));
+        }
+        let glance = Glance::of(request);
+        if rule.follows()
+            && self.propagate.first() == Some(&Propagation::W3c)
+            && let Some(w3c::Unsampled { trace_id, span_id, flags }) = glance.unsampled()
+        {
+            request.context().set_trace_digits(trace_id, span_id, flags);
+            return Ok(self.pass(request.context(), None));
+        }
+        let incoming = if glance.is_empty() { None } else { self.read(request) };
         Ok(self.decide(request, incoming))
     }
 }

@@ -19,7 +19,45 @@ pub enum Propagation {
 /// The headers that are read.
 const READ: [&str; 6] = [w3c::TRACEPARENT, b3::B3, b3::TRACE_ID, b3::SPAN_ID, b3::SAMPLED, b3::FLAGS];
 
-/// The headers of a request that carry a trace: the first value of each.
+/// What there is of these headers, as far as most requests need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Glance<'a> {
+    /// The first `traceparent`.
+    traceparent: Option<&'a [u8]>,
+    /// There is another.
+    twice: bool,
+    /// There are headers of B3.
+    b3: bool,
+}
+
+impl<'a> Glance<'a> {
+    #[inline]
+    pub(crate) fn of<R: RequestView>(request: &'a R) -> Self {
+        let (mut traceparent, mut twice, mut b3) = (None, false, false);
+        request.get_several(&READ, &mut |place, value| match place {
+            0 => {
+                twice |= traceparent.is_some();
+                traceparent = Some(value);
+            }
+            _ => b3 = true,
+        });
+        Self { traceparent, twice, b3 }
+    }
+
+    /// Whether none of the headers is there.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.traceparent.is_none() && !self.b3
+    }
+
+    /// W3C's trace, if it is plain to see that it is not recorded.
+    #[inline]
+    pub(crate) fn unsampled(&self) -> Option<w3c::Unsampled<'a>> {
+        w3c::unsampled(self.traceparent.filter(|_| !self.twice)?)
+    }
+}
+
+/// The first value of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Found<'a> {
     values: [Option<&'a [u8]>; READ.len()],
@@ -28,7 +66,6 @@ pub(crate) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    #[inline]
     pub(crate) fn of<R: RequestView>(request: &'a R) -> Self {
         let mut found = Self::default();
         request.get_several(&READ, &mut |place, value| match &mut found.values[place] {

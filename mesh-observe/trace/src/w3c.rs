@@ -42,6 +42,33 @@ pub fn parse(value: &[u8]) -> Option<TraceContext> {
     is_good.then_some(TraceContext { trace_id, span_id, flags })
 }
 
+/// The ids of a trace that is not recorded, as they came, and its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsampled<'a> {
+    pub(crate) trace_id: &'a [u8; 32],
+    pub(crate) span_id: &'a [u8; 16],
+    pub(crate) flags: u8,
+}
+
+/// What [`parse`] makes of most, if it is not *sampled*, without turning digits into numbers: `None` for any other. Of
+/// version 00, without flags that mean nothing yet.
+#[inline]
+pub(crate) fn unsampled(value: &[u8]) -> Option<Unsampled<'_>> {
+    let text: &[u8; LENGTH] = value.try_into().ok()?;
+    let (trace_id, span_id) = (text[3..].first_chunk::<32>()?, text[36..].first_chunk::<16>()?);
+    let flags = match &text[52..] {
+        b"-00" => 0,
+        b"-02" => RANDOM,
+        _ => return None,
+    };
+    let is_good = text[..3] == *b"00-"
+        && text[35] == b'-'
+        && hex::are_digits(trace_id, span_id)
+        && *trace_id != [b'0'; 32]
+        && *span_id != [b'0'; 16];
+    is_good.then_some(Unsampled { trace_id, span_id, flags })
+}
+
 /// Writes a `traceparent` of version 00.
 pub fn format(trace: &TraceContext) -> [u8; LENGTH] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
