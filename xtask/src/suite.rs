@@ -28,9 +28,9 @@ pub(crate) fn soak(steps: &mut Steps) {
     steps.run("soak", || {
         let rows = rows("soak: ", &["faults", "clients", "connections", "drain", "relay"])?;
         let text = format!(
-            "# Faults and crowds\n\nWhat clients and endpoints do to the program, at full size; each line is a test that \
-             has passed. Endpoints are three, of which each gets a third of the requests; one goes wrong with a request \
-             of every client on it.\n\n| what | came of it |\n| --- | --- |\n{rows}"
+            "# Faults and crowds\n\nWhat clients and endpoints do to the program (its unoptimised build), at full size; each line is \
+             a test that has passed. Endpoints are three, of which each gets a third of the requests; one goes wrong with a \
+             request of every client on it.\n\n| what | came of it |\n| --- | --- |\n{rows}"
         );
         publish("soak", "cargo xtask soak", &text)
     });
