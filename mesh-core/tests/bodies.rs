@@ -121,7 +121,7 @@ async fn a_tap_that_cuts_gives_trailers_on_grpc() {
     let end = Ended {
         outcome: Outcome::TimedOut,
         side: Side::Upstream,
-        code: Code::None,
+        code: Code::Grpc(4),
         response_bytes: 1,
         refused: Some(Kind::Timeout),
     };

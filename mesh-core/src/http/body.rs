@@ -239,7 +239,7 @@ where
             },
         };
         // a gRPC call ends with the trailers that tell it so
-        let code = if *me.grpc { Code::Grpc(grpc_status(&cut)) } else { me.guards.head_code() };
+        let code = if *me.grpc == Some(true) { Code::Grpc(grpc_status(&cut)) } else { me.guards.head_code() };
         let cut = cut.after(code);
         me.guards.end_cut(&cut);
         // its drop tells the upstream that nobody reads on

@@ -1,5 +1,8 @@
 use super::{Made, Pipeline, Protocol};
-use crate::{Rejection, Run, run::Placed};
+use crate::{
+    Rejection,
+    run::{Placed, Run},
+};
 use std::{fmt, sync::Arc};
 
 /// The gates of a pipeline that only observe: they are told of requests that are refused before they get to it, so that a
