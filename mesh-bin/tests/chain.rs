@@ -2,13 +2,16 @@
 
 mod support;
 
-use support::http1::Connection;
-use support::origin::Origin;
-use support::{Mesh, free_port};
+use std::io::{self, BufReader, Write};
+use std::net::Shutdown;
+
+use support::http1::{Connection, status_of};
+use support::origin::{Origin, read_request};
+use support::{Mesh, eventually, free_port};
 
 /// Two that speak this protocol with each other, before an upstream of HTTP/1.1; the port of the first.
-fn chain(protocol: &str) -> ([Mesh; 2], u16) {
-    let (near, far, origin) = (free_port(), free_port(), Origin::echo());
+fn chain(protocol: &str, origin: &Origin) -> ([Mesh; 2], u16) {
+    let (near, far) = (free_port(), free_port());
     let mesh = |own: u16, next: u16, protocol: &str| {
         Mesh::start(&format!(
             "workers: 2\nlisteners: {{ web: {{ bind: \"127.0.0.1:{own}\", pipeline: [ metrics, timeout: 30s ], \
@@ -21,7 +24,7 @@ fn chain(protocol: &str) -> ([Mesh; 2], u16) {
 
 /// Bodies of known and of unknown length, one request after the other on one connection.
 fn passes(protocol: &str) {
-    let (sidecars, port) = chain(protocol);
+    let (sidecars, port) = chain(protocol, &Origin::echo());
     let mut connection = Connection::open(port).expect("it listens");
     for size in [0, 1, 1000, 70_000, 1_000_000] {
         let body = "0123456789".repeat(size / 10 + 1)[..size].to_owned();
@@ -62,4 +65,37 @@ fn over_http1() {
 #[test]
 fn over_http2() {
     passes("http2");
+}
+
+/// A WebSocket, which is something else between two that speak HTTP/2.
+#[test]
+fn a_tunnel_goes_through_both() {
+    let origin = Origin::raw(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let request = read_request(&mut reader, &mut stream)?;
+        assert_eq!((request.method(), request.head.get("upgrade")), ("GET", Some("websocket")));
+        let key = request.head.get("sec-websocket-key").unwrap_or_default();
+        let switched = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+        stream.write_all(format!("{switched}x-key: {key}\r\n\r\n").as_bytes())?;
+        io::copy(&mut reader, &mut stream)?;
+        stream.shutdown(Shutdown::Write)
+    });
+    for protocol in ["http1", "http2"] {
+        let (sidecars, port) = chain(protocol, &origin);
+        let mut connection = Connection::open(port).expect("it listens");
+        let asked = "GET /chat HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+        connection.write(format!("{asked}sec-websocket-key: mine\r\n\r\n").as_bytes()).expect("written");
+        let head = connection.read_head().expect("a head");
+        assert_eq!(status_of(&head).expect("a status"), 101, "{protocol}: {head:?}");
+        assert_eq!((head.get("upgrade"), head.get("x-key")), (Some("websocket"), Some("mine")), "{protocol}");
+        for message in ["hello", &"x".repeat(200_000)] {
+            connection.write(message.as_bytes()).expect("written");
+            assert!(connection.read_exact(message.len()).expect("back") == message.as_bytes(), "{protocol}");
+        }
+        drop(connection);
+        for sidecar in sidecars {
+            eventually("the tunnel has ended", || sidecar.metric("mesh_requests_in_flight", &[]) == 0.0);
+            sidecar.stop();
+        }
+    }
 }

@@ -241,6 +241,7 @@ listeners:
   web:
     bind: "127.0.0.1:{port}"
     pipeline:
+      - metrics
       - access_log:
           path: {log:?}
           format: {{ text: "%LISTENER_NAME% %ROUTE_NAME% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_SENT% %REQ(X-REQUEST-ID):2%- %UPSTREAM_HOST% %UPSTREAM_REQUEST_ATTEMPT_COUNT%" }}
@@ -260,6 +261,10 @@ clusters:
         http1::send(port, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-request-id: rid\r\nconnection: close\r\n\r\n"));
     }
     assert_eq!(http1::get(port, "/app").status, 200);
+    // what no layer has seen
+    assert_eq!(http1::send(port, "GET /no-host HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(http1::send(port, "no request\r\n\r\n").status, 400);
+    assert_eq!(mesh.metric("mesh_requests_total", &["outcome=\"rejected\"", "listener=\"web\""]), 4.0);
     mesh.stop();
     let text = std::fs::read_to_string(&log).expect("the log");
     let lines: Vec<&str> = text.lines().collect();
@@ -274,5 +279,5 @@ clusters:
     );
     assert!(lines[4].starts_with("web dead /dead 502 UF 0 ri- 127.0.0.1:"), "{}", lines[4]);
     assert!(lines[5].starts_with("web app /app 200 - "), "{}", lines[5]);
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines[6..], ["web - /no-host 400 DPE 0 -- - 0", "web - - 400 DPE 0 -- - 0"]);
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use support::http1::{self, Connection, Response};
-use support::origin::Origin;
+use support::origin::{Origin, ok, read_request};
 use support::{Mesh, eventually, free_port, write_file};
 
 /// A listener that answers with `body`.
@@ -224,5 +225,43 @@ listeners:
     stop.store(true, Ordering::Release);
     clients.into_iter().for_each(|client| client.join().expect("no error"));
     assert_eq!(mesh.metric("mesh_requests_total", &["outcome=\"success\""]), answered.load(Ordering::Acquire) as f64);
+    mesh.stop();
+}
+
+/// Long before they would have been idle for too long; those to others stay.
+#[test]
+fn idle_connections_to_an_endpoint_that_left_are_closed() {
+    let closed = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let [gone, stays] = closed.each_ref().map(|closed| {
+        let closed = closed.clone();
+        Origin::raw(move |mut stream| {
+            let mut reader = BufReader::new(stream.try_clone()?);
+            while read_request(&mut reader, &mut stream).is_ok() {
+                stream.write_all(ok("here").as_bytes())?;
+            }
+            closed.fetch_add(1, Ordering::AcqRel);
+            Ok(())
+        })
+    });
+    let (admin, port) = (free_port(), free_port());
+    let spec = |endpoints: &[&Origin]| {
+        let endpoints: Vec<_> = endpoints.iter().map(|origin| format!("\"127.0.0.1:{}\"", origin.port)).collect();
+        format!(
+            "admin: {{ bind: \"127.0.0.1:{admin}\" }}\nworkers: 1\n\
+             listeners: {{ web: {{ bind: \"127.0.0.1:{port}\", routes: [ {{ cluster: app }} ] }} }}\n\
+             clusters: {{ app: {{ discovery: {{ static: [ {} ] }}, load_balancer: round_robin }} }}\n",
+            endpoints.join(", ")
+        )
+    };
+    let mesh = Mesh::start_whole(&spec(&[&gone, &stays]), admin);
+    let mut connection = Connection::open(port).expect("a connection");
+    for _ in 0..4 {
+        assert_eq!(connection.exchange(GET).expect("an answer").text(), "here");
+    }
+    eventually("one to each", || mesh.metric("mesh_upstream_connections", &["state=\"idle\""]) == 2.0);
+    replace(&mesh.file, &spec(&[&stays]));
+    eventually("the one is closed", || closed[0].load(Ordering::Acquire) == 1);
+    eventually("the other is left", || mesh.metric("mesh_upstream_connections", &["state=\"idle\""]) == 1.0);
+    assert_eq!(closed[1].load(Ordering::Acquire), 0);
     mesh.stop();
 }

@@ -45,6 +45,7 @@ mod protocol;
 mod replay;
 pub mod server;
 pub mod upstream;
+mod websocket;
 
 pub use body::Body;
 pub use error::{HttpError, UpstreamError, UpstreamErrorKind};

@@ -3,7 +3,7 @@ use super::{
     connection::{Connection, Open},
     deadline::{Deadline, passed},
     limited::limited,
-    tunnel::{Asked, is_asked, unasked},
+    tunnel::{Asked, is_asked, is_unknown, unasked},
 };
 use crate::{Body, HttpError, Request, Response, forward::received};
 use bytes::Bytes;
@@ -87,6 +87,11 @@ where
             call.deadline = Some(Deadline::at(deadline));
         }
         if is_asked(request.method(), &received) {
+            if is_unknown(&request) {
+                let rejection = Rejection::new(Kind::Malformed).because("a CONNECT for an unknown protocol");
+                call.refused = Some(self.connection.refuse(request, context, rejection));
+                return call;
+            }
             let (asked, body) = Asked::take(&mut request, &context);
             call.tunnel = Some((asked, self.connection.clone()));
             context.set_protocol(Name::TUNNEL);

@@ -116,7 +116,8 @@ where
         .max_header_list_size(u32::try_from(options.header_bytes.max(SMALLEST_BUFFER)).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(STREAM_SEND_BUFFER);
+        .max_send_buf_size(STREAM_SEND_BUFFER)
+        .enable_connect_protocol();
     let io = TokioIo::new(Watched::new(io, connection.clone(), false));
     Box::new(builder.serve_connection(io, Calls::new(connection.clone(), service)))
 }

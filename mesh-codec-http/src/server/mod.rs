@@ -43,13 +43,13 @@
 //!
 //! # Tunnels
 //! An upgrade (HTTP/1.1, of a request without a body, to anything but HTTP and TLS: what they would bring past us nobody
-//! here would see) and a CONNECT go to the service as requests whose body is what the client sends through the tunnel;
+//! here would see), its like on HTTP/2, an extended CONNECT to WebSocket (RFC 8441), which goes on as an upgrade, and a CONNECT go to the service as requests whose body is what the client sends through the tunnel;
 //! the body of a response that grants it (101; 2xx) is what comes back. So tickets and taps stay open as long as the
 //! tunnel, bytes are pulled as ever, and flow control of HTTP/2 is obeyed. A tunnel is not idle; the deadline of a drain
 //! cuts it, and so does a client that takes nothing for as long as a connection may be idle.
 //!
 //! # Not here
-//! Extended CONNECT (RFC 8441). HTTP/2 server push.
+//! HTTP/2 server push.
 //!
 //! # What it costs
 //! One allocation per request for its `x-request-id`, one where a list in `x-forwarded-for` grows, one for a deadline;

@@ -4,14 +4,14 @@
 //! counted as ever, and the layers need not know.
 
 use super::connection::{Connection, Open};
-use crate::{Body, HttpError, Response, UpstreamError, UpstreamErrorKind, forward::ReceivedHead};
+use crate::{Body, HttpError, Response, UpstreamError, UpstreamErrorKind, forward::ReceivedHead, websocket};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::{Body as _, Frame};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::{body::Incoming, ext::Protocol, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use mesh_core::{Context as Call, http::GovernedBody, time};
 use pin_project_lite::pin_project;
@@ -92,42 +92,88 @@ pub(super) struct Asked {
     reader: oneshot::Sender<Reader>,
     /// HTTP/2: where hyper gives the stream.
     stream: Option<OnUpgrade>,
-    connect: bool,
+    how: How,
+    /// Which protocol it is asked for, and the key of a WebSocket's handshake.
+    upgrade: Option<HeaderValue>,
+    key: Option<HeaderValue>,
     call: Call,
+}
+
+/// How a client asks for a tunnel.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Upgrade,
+    Connect,
+    /// The upgrade of HTTP/2 (RFC 8441). Behind here it is one of HTTP/1.1, and so it is routed and answered.
+    ExtendedConnect,
 }
 
 impl Asked {
     /// Takes over from hyper what `request` asks for, and gives the body it is to have.
     pub(super) fn take(request: &mut http::Request<Incoming>, call: &Call) -> (Box<Self>, Body) {
-        // hyper's slot for the stream, and nothing else
+        // hyper's slot for the stream and the protocol, and nothing else
         let stream = hyper::upgrade::on(&mut *request);
-        std::mem::take(request.extensions_mut());
+        let protocol = std::mem::take(request.extensions_mut()).remove::<Protocol>();
         let (reader, coming) = oneshot::channel();
-        let connect = *request.method() == Method::CONNECT;
+        let how = match protocol {
+            Some(_) => {
+                *request.method_mut() = Method::GET;
+                request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+                How::ExtendedConnect
+            }
+            None if *request.method() == Method::CONNECT => How::Connect,
+            None => How::Upgrade,
+        };
         let stream = (request.version() == http::Version::HTTP_2).then_some(stream);
         // what follows is not of the request
         call.end_request_on_arrival();
         let body = FromClient { coming: Some(coming), reader: None, chunks: Chunks::default() };
-        (Box::new(Self { reader, stream, connect, call: call.clone() }), Body::from(body))
+        let field = |name| request.headers().get(name).cloned();
+        let (upgrade, key) = (field(UPGRADE), field(SEC_WEBSOCKET_KEY));
+        (Box::new(Self { reader, stream, how, upgrade, key, call: call.clone() }), Body::from(body))
     }
 
     /// Whether `status` grants it.
     fn is_granted(&self, status: StatusCode) -> bool {
-        if self.connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS }
+        match self.how {
+            How::Connect => status.is_success(),
+            How::Upgrade | How::ExtendedConnect => status == StatusCode::SWITCHING_PROTOCOLS,
+        }
     }
 
     /// The answer as the client gets it. Where it grants the tunnel, that begins behind it.
     pub(super) fn answer(self, response: Response, connection: &Arc<Connection>, open: &mut Option<Open>) -> Response {
         if !self.is_granted(response.status()) {
-            return response;
+            return match self.how {
+                // to the client that would be a tunnel
+                How::ExtendedConnect if response.status().is_success() => not_switched(),
+                _ => response,
+            };
         }
         self.call.reopen_request();
         let (mut head, body) = response.into_parts();
-        if self.connect {
+        match self.how {
+            How::Upgrade => {
+                head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                // over HTTP/2 an upstream says neither
+                if let Some(upgrade) = self.upgrade.filter(|_| !head.headers.contains_key(UPGRADE)) {
+                    if let Some(accept) = self.key.as_ref().and_then(websocket::accept) {
+                        head.headers.entry(SEC_WEBSOCKET_ACCEPT).or_insert(accept);
+                    }
+                    head.headers.insert(UPGRADE, upgrade);
+                }
+            }
+            How::Connect => {}
+            How::ExtendedConnect => {
+                head.status = StatusCode::OK;
+                head.headers.remove(UPGRADE);
+                // of the handshake of HTTP/1.1 (RFC 8441, section 5)
+                head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            }
+        }
+        if self.how != How::Upgrade {
             head.headers.remove(CONTENT_LENGTH);
             head.headers.remove(TRANSFER_ENCODING);
-        } else {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         let tunnel = Tunnel { body, reader: self.reader, _open: open.take() };
         match self.stream {
@@ -143,6 +189,21 @@ impl Asked {
         }
         http::Response::from_parts(head, GovernedBody::<Body>::default())
     }
+}
+
+/// What a client gets of HTTP/2 whose protocol the upstream does not speak.
+#[cold]
+fn not_switched() -> Response {
+    let mut response = http::Response::new(GovernedBody::<Body>::default());
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+/// Whether a client asks by an extended CONNECT for another protocol than WebSocket: nobody here knows what that is in
+/// HTTP/1.1.
+pub(super) fn is_unknown<B>(request: &http::Request<B>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    protocol.is_some_and(|protocol| !protocol.as_str().eq_ignore_ascii_case("websocket"))
 }
 
 /// Whether a request that was received asks for a tunnel.

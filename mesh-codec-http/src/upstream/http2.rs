@@ -5,12 +5,14 @@ use super::{
     upload::{Upload, UploadError},
     wire::{Line, Wire},
 };
-use crate::{HttpError, Request, UpstreamError, UpstreamErrorKind};
+use crate::{Body, HttpError, Request, UpstreamError, UpstreamErrorKind, websocket};
 use bytes::Bytes;
 use h2::{
     Ping, PingPong, Reason, RecvStream,
     client::{Builder, Connection, ResponseFuture, SendRequest},
+    ext::Protocol,
 };
+use http::{Method, StatusCode, header::UPGRADE};
 use http_body::{Body as _, Frame, SizeHint};
 use mesh_core::{BoxError, Nanos};
 use std::{
@@ -283,14 +285,42 @@ pub(super) struct InFlight {
     upload: Upload,
     slot: Option<Slot>,
     kept: Option<http::Request<()>>,
+    /// It is an extended CONNECT.
+    extended: bool,
+}
+
+/// Brings an upgrade to WebSocket into its form in HTTP/2, an extended CONNECT (RFC 8441), where the upstream takes those;
+/// else, and to another protocol, it goes on as a request without, which RFC 9110, section 7.8, leaves to us. Whether it is
+/// one now.
+#[cold]
+fn upgrade(request: &mut Request, sender: &SendRequest<Bytes>) -> bool {
+    if *request.method() == Method::CONNECT {
+        // it has been tried before
+        return request.extensions().get::<Protocol>().is_some();
+    }
+    let protocol = request.headers_mut().remove(UPGRADE);
+    // an upgrade to another may be a mere offer, which an extended CONNECT is not
+    let protocol = protocol.filter(websocket::is).filter(|_| sender.is_extended_connect_protocol_enabled());
+    match protocol {
+        Some(_) => {
+            request.extensions_mut().insert(Protocol::from_static("websocket"));
+            *request.method_mut() = Method::CONNECT;
+            true
+        }
+        None => {
+            *request.body_mut().inner_mut() = Body::empty();
+            false
+        }
+    }
 }
 
 /// Sends a request. `keep`: be able to send it again where the upstream has not looked at it.
 ///
 /// # Errors
 /// The connection, or `h2`, does not take it.
-pub(super) fn send(stream: Stream, request: Request, keep: bool) -> Result<InFlight, Box<Failed>> {
+pub(super) fn send(stream: Stream, mut request: Request, keep: bool) -> Result<InFlight, Box<Failed>> {
     let Stream { mut sender, slot, .. } = stream;
+    let extended = request.body().inner().is_tunnel() && upgrade(&mut request, &sender);
     let (head, body) = request.into_parts();
     let head = http::Request::from_parts(head, ());
     let kept = keep.then(|| head.clone());
@@ -298,7 +328,7 @@ pub(super) fn send(stream: Stream, request: Request, keep: bool) -> Result<InFli
     match sender.send_request(head, is_bodyless) {
         Ok((response, stream)) => {
             let upload = Upload::new(body, (!is_bodyless).then_some(stream), keep);
-            Ok(InFlight { response, upload, slot: Some(slot), kept })
+            Ok(InFlight { response, upload, slot: Some(slot), kept, extended })
         }
         Err(error) => {
             let request = kept.map(|head| head.map(|()| body));
@@ -320,7 +350,11 @@ impl Future for InFlight {
         }
         // what stops the upload short of its end is told to the response, too
         match ready!(Pin::new(&mut me.response).poll(cx)) {
-            Ok(response) => {
+            Ok(mut response) => {
+                if me.extended && response.status().is_success() {
+                    // as it is in HTTP/1.1
+                    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                }
                 let upload = me.upload.take_rest().map(|rest| tokio::spawn(rest.into_task()).abort_handle());
                 let length = response.headers().get(http::header::CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());

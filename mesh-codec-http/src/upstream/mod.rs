@@ -27,7 +27,8 @@
 //! | HTTP/2: a connection that had carried a request before is lost | a request without a body whose method is idempotent |
 //!
 //! A tunnel (an upgrade over HTTP/1.1, a CONNECT) is asked for once: over HTTP/1.1 on a connection made for it, over HTTP/2
-//! as a stream. An upgrade goes on over HTTP/2 as a request without.
+//! as a stream. One to WebSocket goes on over HTTP/2 as an extended CONNECT (RFC 8441) where the upstream takes those;
+//! any other as a request without.
 //!
 //! What is not sent again fails with [`UpstreamErrorKind::Reset`] or
 //! [`UpstreamErrorKind::RefusedStream`], for a retry layer to judge.
@@ -236,9 +237,6 @@ impl Service<Request> for Upstream {
             UpstreamProtocol::AsDownstream => request.version() == Version::HTTP_2,
         };
         let tunnel = request.body().inner().is_tunnel();
-        if tunnel && http2 {
-            only_connect(&mut request);
-        }
         let about = match begin(&self.0.address, &mut request, http2) {
             Ok(about) => about,
             Err(rejection) => return Box::pin(std::future::ready(Err(rejection.into()))),
@@ -303,15 +301,6 @@ fn begin(address: &Address, request: &mut Request, http2: bool) -> Result<About,
         is_repeatable: is_bodyless && method.is_idempotent(),
         call,
     })
-}
-
-/// HTTP/2 has no upgrades: the request goes on without (RFC 9110, section 7.8, leaves that to us).
-#[cold]
-fn only_connect(request: &mut Request) {
-    if *request.method() != Method::CONNECT {
-        request.headers_mut().remove(header::UPGRADE);
-        *request.body_mut().inner_mut() = Body::empty();
-    }
 }
 
 /// A client of HTTP/1.0 may name no host, an upstream must be told one.

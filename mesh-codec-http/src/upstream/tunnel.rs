@@ -10,11 +10,12 @@ use super::{
 use crate::{
     Body, Request, UpstreamError, UpstreamErrorKind,
     server::{Chunks, Prefixed},
+    websocket,
 };
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 use http_body::{Body as _, Frame};
 use hyper::client::conn::http1::{Builder, Parts};
@@ -41,6 +42,11 @@ pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: &About) ->
     let asked = head.headers.get(UPGRADE).cloned();
     if asked.is_some() {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    if asked.as_ref().is_some_and(websocket::is) && !head.headers.contains_key(SEC_WEBSOCKET_KEY) {
+        // one that came over HTTP/2 has none (RFC 8441, section 5)
+        head.headers.extend(websocket::key().map(|key| (SEC_WEBSOCKET_KEY, key)));
+        head.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     }
     let request = http::Request::from_parts(head, CallBody::new(about.call.clone(), Body::empty()));
 

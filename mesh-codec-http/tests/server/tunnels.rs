@@ -141,10 +141,10 @@ async fn what_would_hide_requests_from_us_is_not_upgraded_to() {
         let answer = connected.read_until("\n.\n").await;
         assert!(answer.contains("\r\n\r\nGET / HTTP/1.1\n") && !answer.contains("upgrade"), "{fields}: {answer}");
     }
-    // HTTP/2 upstreams have none
+    // to HTTP/2 upstreams what is no WebSocket is a mere offer
     let address = serve(mirror).await;
     let (mut client, _) = proxy(address, UpstreamProtocol::Http2);
-    client.send(UPGRADE).await;
+    client.send(&UPGRADE.replace("websocket", "telnet")).await;
     let answer = client.read_until("\n.\n").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("GET http://shop/chat HTTP/2.0\n"), "{answer}");
     assert!(!answer.contains("upgrade"), "{answer}");
@@ -237,6 +237,115 @@ async fn connect_goes_over_any_pair_of_protocols() {
         let answer = client.send(http::Request::get("http://shop.local/x"), "").await;
         assert_eq!(answer.headers()["x-seen"].to_str().unwrap().split(' ').next(), Some("GET"));
     }
+}
+
+/// Grants every upgrade, and sends back what comes through it.
+async fn switch(request: Request) -> Result<Response, HttpError> {
+    let upgrade = request.headers().get("upgrade").cloned();
+    let seen = format!("{} {} {upgrade:?}", request.method(), request.uri().path());
+    let mut response = http::Response::new(GovernedBody::new(Body::boxed(request.into_body())));
+    response.headers_mut().insert("x-seen", seen.parse().unwrap());
+    if upgrade.is_some() {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
+    Ok(response)
+}
+
+/// An extended CONNECT of HTTP/2.
+fn extended(protocol: &'static str) -> http::request::Builder {
+    let request = http::Request::connect("http://shop.local/chat").header("sec-websocket-version", "13");
+    request.extension(hyper::ext::Protocol::from_static(protocol))
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_an_upgrade_to_an_upstream_of_http1() {
+    let (listener, address) = raw().await;
+    let (client, ends) = proxy(address, UpstreamProtocol::Http1);
+    let mut client = client.http2().await;
+    let (answer, mut server) = tokio::join!(client.try_send(extended("websocket"), full("")), async {
+        let (mut server, _) = listener.accept().await.unwrap();
+        let head = read_until(&mut server, "\r\n\r\n").await;
+        let (start, key) = head.split_once("sec-websocket-key: ").unwrap();
+        assert!(start.starts_with("GET /chat HTTP/1.1\r\n") && start.contains("host: shop.local\r\n"), "{head}");
+        assert!(start.contains("upgrade: websocket\r\n") && start.contains("connection: upgrade\r\n"), "{head}");
+        assert_eq!((key.len(), head.matches("sec-websocket-version: 13").count()), (24 + 4, 1), "{head}");
+        let switched = SWITCHED.replace("Date", "Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\nDate");
+        server.write_all(switched.as_bytes()).await.unwrap();
+        server
+    });
+    let answer = answer.unwrap();
+    assert_eq!(
+        (answer.status(), &answer.headers()["sec-websocket-protocol"]),
+        (StatusCode::OK, &"chat".parse().unwrap())
+    );
+    for field in ["upgrade", "connection", "sec-websocket-accept"] {
+        assert!(!answer.headers().contains_key(field), "{answer:?}");
+    }
+    let mut tunnel = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    tunnel.write_all(b"ping ").await.unwrap();
+    assert_eq!(read_until(&mut server, "ping ").await, "ping ");
+    server.write_all(b"pong").await.unwrap();
+    let mut back = [0; 4];
+    tunnel.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"pong");
+    drop(server);
+    assert_eq!(tunnel.read(&mut back).await.unwrap(), 0);
+    let (outcome, _, code, bytes) = ends.next_in_time().await;
+    assert_eq!((outcome, code, bytes), (Outcome::Success, Code::Http(101), 4));
+}
+
+#[tokio::test]
+async fn a_websocket_goes_over_http2_to_an_upstream_that_takes_it() {
+    let address = serve(switch).await;
+    let large = "x".repeat(300_000);
+    // from HTTP/1.1
+    let (mut client, _) = proxy(address, UpstreamProtocol::Http2);
+    let upgrade = UPGRADE.replace("Key: x", "Key: dGhlIHNhbXBsZSBub25jZQ==");
+    client.send(&format!("{upgrade}early")).await;
+    let head = client.read_until("\r\n\r\nearly").await;
+    assert!(head.starts_with("HTTP/1.1 101") && head.contains("connection: upgrade\r\n"), "{head}");
+    assert!(
+        head.contains("upgrade: websocket\r\n") && head.contains("x-seen: GET /chat Some(\"websocket\")"),
+        "{head}"
+    );
+    assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+    let (mut read, mut write) = tokio::io::split(&mut client.io);
+    let mut back = vec![0; large.len()];
+    let (sent, received) = tokio::join!(write.write_all(large.as_bytes()), read.read_exact(&mut back));
+    sent.unwrap();
+    received.unwrap();
+    assert_eq!(back, large.as_bytes());
+    client.io.shutdown().await.unwrap();
+    assert_eq!(client.io.read(&mut [0]).await.unwrap(), 0);
+    client.server.await.unwrap().unwrap();
+
+    // from HTTP/2, beside other requests
+    let (client, _) = proxy(address, UpstreamProtocol::AsDownstream);
+    let mut client = client.http2().await;
+    let answer = client.try_send(extended("websocket"), full("")).await.unwrap();
+    assert_eq!((answer.status(), answer.headers().contains_key("upgrade")), (StatusCode::OK, false));
+    let mut tunnel = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    tunnel.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    tunnel.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"hello");
+    let other = client.send(http::Request::get("http://shop.local/x"), "").await;
+    assert_eq!((other.status(), &other.headers()["x-seen"]), (StatusCode::OK, &"GET /x None".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn an_extended_connect_that_is_not_granted_is_no_tunnel() {
+    // one that does not switch has answered, and to the client that would be a tunnel
+    let mut client = connect_fn(plain(Protocol::Http), mirror).http2().await;
+    assert_eq!(client.try_send(extended("websocket"), full("")).await.unwrap().status(), StatusCode::BAD_GATEWAY);
+    let refusing = |_: Request| async {
+        let mut response = http::Response::new(GovernedBody::new(Body::full("no")));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        Ok::<_, HttpError>(response)
+    };
+    let mut client = connect_fn(plain(Protocol::Http), refusing).http2().await;
+    assert_eq!(client.try_send(extended("websocket"), full("")).await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(client.try_send(extended("connect-udp"), full("")).await.unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
