@@ -317,12 +317,14 @@ impl Context {
     }
 }
 
-/// What eight hexadecimal digits stand for, the first in the lowest byte.
+/// What eight hexadecimal digits stand for, the first in the lowest byte: two, four, eight of them at a time.
 fn half_of_id(digits: u64) -> u64 {
-    digits.to_le_bytes().iter().fold(0, |number, digit| {
-        let nibble = (digit & 0xf) + 9 * (digit >> 6 & 1);
-        (number << 4) | u64::from(nibble & 0xf)
-    })
+    const ONES: u64 = u64::MAX / 0xff;
+    // letters are 0x61 to 0x66
+    let nibbles = ((digits & (0x0f * ONES)) + 9 * ((digits >> 6) & ONES)) & (0x0f * ONES);
+    let pairs = ((nibbles << 4) | (nibbles >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
+    u64::from(((fours | (fours >> 16)) as u32).swap_bytes())
 }
 
 impl Clone for Context {
@@ -419,6 +421,9 @@ mod tests {
         assert_eq!((context.trace(), context.trace_flags()), (Some(other), Some(1)));
         context.set_trace_digits(b"ffffffffffffffffffffffffffffffff", &[0xff; 16], 0);
         assert_eq!(context.trace().map(|trace| trace.trace_id), Some(u128::MAX));
+        context.set_trace_digits(b"0123456789abcdeffedcba9876543210", b"89abcdef01234567", 0);
+        let trace = context.trace().map(|trace| (trace.trace_id, trace.span_id));
+        assert_eq!(trace, Some((0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, 0x89ab_cdef_0123_4567)));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 use super::{CallBody, GovernedBody};
 use crate::{Code, Context, Head, HttpHead, Nanos, Outcome, RequestView};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONTENT_TYPE, HOST},
+};
 use http_body::Body;
 use std::time::Duration;
 
@@ -94,7 +97,7 @@ impl<B> RequestView for http::Request<CallBody<B>> {
         let authority = match uri.authority() {
             // without a name and password
             Some(authority) => authority.as_str().rsplit('@').next().unwrap_or(""),
-            None => self.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
+            None => host_field(self.headers()).and_then(|host| host.to_str().ok()).unwrap_or(""),
         };
         Some(HttpHead {
             method: http::Request::method(self).as_str(),
@@ -134,10 +137,19 @@ pub fn host<B>(request: &http::Request<B>) -> &str {
     if let Some(host) = request.uri().host() {
         return host;
     }
-    let value = request.headers().get(http::header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let value = host_field(request.headers()).and_then(|value| value.to_str().ok()).unwrap_or("");
     match value.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => value,
+    }
+}
+
+/// The first `host`. Most who send one do so first of all: it is at hand, where to look it up costs a hash.
+#[inline]
+fn host_field(headers: &HeaderMap) -> Option<&HeaderValue> {
+    match headers.iter().next() {
+        Some((name, value)) if *name == HOST => Some(value),
+        _ => headers.get(HOST),
     }
 }
 

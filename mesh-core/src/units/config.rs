@@ -8,7 +8,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Rate, Ratio, Size, UnitError};
+use super::{Rate, Ratio, Size, Statuses, UnitError};
 
 /// Reads a unit from its text. A number goes the same way, so that the parser of the unit decides:
 /// a size takes it, the others refuse it with a suggestion.
@@ -109,6 +109,18 @@ unit!(
         "pattern": pattern("[0-9]+(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?"),
         "minimum": 0,
         "examples": ["64KiB", "10MB", 512],
+    })
+);
+unit!(
+    Statuses,
+    "an HTTP status, a class or a range, such as `503`, `5xx` or `502-599`",
+    json_schema!({
+        "type": ["string", "integer"],
+        "description": "HTTP statuses: one, a class or a range.",
+        "pattern": pattern("[1-5][0-9][0-9](-[1-5][0-9][0-9])?|[1-5]xx"),
+        "minimum": 100,
+        "maximum": 599,
+        "examples": [503, "5xx", "502-599"],
     })
 );
 

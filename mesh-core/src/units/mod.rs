@@ -1,4 +1,4 @@
-//! Quantities with their unit written beside them: [`Rate`], [`Ratio`], [`Size`] and durations.
+//! Quantities with their unit written beside them: [`Rate`], [`Ratio`], [`Size`] and durations; and [`Statuses`].
 //!
 //! A bare number in a configuration file is a riddle (`timeout: 5`: seconds or milliseconds?), so
 //! every quantity carries its unit and a number without one is refused with the likely meaning as
@@ -11,6 +11,7 @@
 //! | [`Rate`] | `100/s`, `60/m`, `5/d`, `100/10s` | a count and a period |
 //! | [`Ratio`] | `20%`, `0.5%`, `0.0001%` | parts per million, 0 to 1 000 000 |
 //! | [`Size`] | `64KiB`, `10MB`, `512` | bytes |
+//! | [`Statuses`] | `503`, `5xx`, `502-599` | a range of HTTP statuses |
 //!
 //! ```
 //! use mesh_core::units::{Rate, Ratio, Size, parse_duration};
@@ -33,6 +34,7 @@ pub mod duration;
 mod rate;
 mod ratio;
 mod size;
+mod statuses;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -44,6 +46,7 @@ pub use self::duration::{format_duration, parse_duration};
 pub use self::rate::Rate;
 pub use self::ratio::Ratio;
 pub use self::size::Size;
+pub use self::statuses::Statuses;
 
 /// A text that is not the quantity it should be: what was expected, and what was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! Reading the settings, and the registration for pipelines (feature `config`).
 
 use crate::{
-    AccessLog, AccessLogSettings, DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, Statuses, When, format::Source,
-    layer::NAME, operator::NAMES,
+    AccessLog, AccessLogSettings, DEFAULT_JSON, DEFAULT_TEXT, Format, FormatError, When, format::Source, layer::NAME,
+    operator::NAMES,
 };
 use mesh_core::{
     Protocol, Registry,
     pipeline::Validate,
     spec::{Invalid, nearest, shorthand},
-    units::{Ratio, duration},
+    units::{Ratio, Statuses, duration},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -274,50 +274,5 @@ impl<'de> Deserialize<'de> for Checked {
             Ok(_) => Ok(Self(text)),
             Err(error) => Err(told(&error)),
         }
-    }
-}
-
-impl Serialize for Statuses {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Statuses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written;
-        impl Visitor<'_> for Written {
-            type Value = Statuses;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("statuses such as `503`, `5xx` or `400-404`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Statuses, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, status: u64) -> Result<Statuses, E> {
-                self.visit_str(&status.to_string())
-            }
-        }
-        deserializer.deserialize_any(Written)
-    }
-}
-
-impl JsonSchema for Statuses {
-    fn schema_name() -> Cow<'static, str> {
-        "AccessLogStatuses".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "HTTP statuses: one, a class or a range.",
-            "anyOf": [
-                { "type": "integer", "minimum": 100, "maximum": 599 },
-                { "type": "string", "pattern": r"^([1-5][0-9][0-9]|[1-5]xx|[1-5][0-9][0-9]-[1-5][0-9][0-9]|.*\$\{.*)$" },
-            ],
-            "examples": [503, "5xx", "400-404"],
-        })
     }
 }

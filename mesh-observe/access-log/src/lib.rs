@@ -107,10 +107,11 @@ pub use config::register;
 pub use format::{DEFAULT_JSON, DEFAULT_TEXT, Format};
 pub use gate::AccessLog;
 pub use layer::AccessLogLayer;
+pub use mesh_core::units::Statuses;
 pub use operator::{FormatError, VALUE_LIMIT};
 pub use settings::AccessLogSettings;
 pub use sink::{BUFFER_LIMIT, DROPPED_TOTAL, LINES_TOTAL, Sink, flush};
-pub use when::{ParseStatusesError, Statuses, When};
+pub use when::When;
 
 /// The README's code runs.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use crate::{
     draft::{Draft, Speaks},
     escape::Mode,
     format::{Compiled, Part, Value},
-    number::{push_address, push_hex, push_ip, push_number, push_socket},
+    number::{push_address, push_id, push_ip, push_number, push_socket},
     operator::{GrpcForm, Operator},
 };
 use mesh_core::{
@@ -123,7 +123,7 @@ impl<'a> Ended<'a> {
             Operator::RemoteAddress => context.peer().address.map(|address| push_socket(into, address)).is_some(),
             Operator::RemoteIp => context.peer().address.map(|address| push_ip(into, address.ip())).is_some(),
             Operator::RemotePort => number(context.peer().address.map(|address| address.port().into()), into),
-            Operator::TraceId => context.trace().map(|trace| push_hex(into, trace.trace_id, 32)).is_some(),
+            Operator::TraceId => context.trace().map(|trace| push_id(into, trace.trace_id)).is_some(),
             Operator::RejectedBy => name(end.rejection().map_or(Name::NONE, mesh_core::Rejection::layer), into),
             Operator::Outcome => word(Some(end.outcome.as_str()), into),
             // kept of the request and the head, never asked of the end

@@ -23,9 +23,14 @@ pub(crate) fn push_padded(into: &mut Vec<u8>, mut number: u64, digits: usize) {
     into.extend_from_slice(&text[start.min(text.len().saturating_sub(digits))..]);
 }
 
-/// Appends so many hexadecimal digits of a number.
-pub(crate) fn push_hex(into: &mut Vec<u8>, number: u128, digits: u32) {
-    into.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(number >> (4 * digit)) as usize & 15]));
+/// Appends an id of 32 hexadecimal digits.
+pub(crate) fn push_id(into: &mut Vec<u8>, id: u128) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(id.to_be_bytes()) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+    into.extend_from_slice(&text);
 }
 
 /// Appends an IP address.

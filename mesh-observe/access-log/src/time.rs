@@ -1,11 +1,27 @@
 //! Wall-clock times as text, in UTC: the part of `strftime` that access logs use.
 
 use crate::number::{push_number, push_padded};
-use std::time::Duration;
+use std::{
+    cell::RefCell,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// A format of times, read when it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TimeFormat(Box<[Part]>);
+#[derive(Clone, Debug)]
+pub(crate) struct TimeFormat {
+    parts: Box<[Part]>,
+    /// Of all with these parts.
+    number: u64,
+}
+
+impl PartialEq for TimeFormat {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for TimeFormat {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -69,12 +85,12 @@ impl TimeFormat {
                 }
                 Some('F') => {
                     flush(&mut literal, &mut parts);
-                    parts.extend(Self::parse("%Y-%m-%d")?.0);
+                    parts.extend(Self::parse("%Y-%m-%d")?.parts);
                     continue;
                 }
                 Some('T') => {
                     flush(&mut literal, &mut parts);
-                    parts.extend(Self::parse("%H:%M:%S")?.0);
+                    parts.extend(Self::parse("%H:%M:%S")?.parts);
                     continue;
                 }
                 Some('z') => {
@@ -96,12 +112,13 @@ impl TimeFormat {
             parts.extend_from_slice(fields);
         }
         flush(&mut literal, &mut parts);
-        Ok(Self(parts.into()))
+        Ok(Self { parts: parts.into(), number: next_number() })
     }
 
     /// Its own text, for where it has to be escaped once.
     pub(crate) fn literals(&mut self) -> impl Iterator<Item = &mut Box<str>> {
-        self.0.iter_mut().filter_map(|part| match part {
+        self.number = next_number();
+        self.parts.iter_mut().filter_map(|part| match part {
             Part::Literal(text) => Some(text),
             _ => None,
         })
@@ -109,10 +126,65 @@ impl TimeFormat {
 
     /// Appends the moment so long after the epoch.
     pub(crate) fn write(&self, since_epoch: Duration, into: &mut Vec<u8>) {
-        let seconds = since_epoch.as_secs();
+        let kept = WRITTEN.try_with(|written| {
+            let slot = &mut written.borrow_mut()[self.number as usize % KEPT];
+            slot.write(self, since_epoch, into);
+        });
+        if kept.is_err() {
+            let mut once = Written::NOTHING;
+            once.write(self, since_epoch, into);
+        }
+    }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// How many formats a thread keeps a text of.
+const KEPT: usize = 4;
+
+thread_local!(static WRITTEN: RefCell<[Written; KEPT]> = const { RefCell::new([Written::NOTHING; KEPT]) });
+
+/// A second as a format writes it: of the next line in the same second only the fraction is another.
+struct Written {
+    /// The number of the format; 0: none.
+    format: u64,
+    second: u64,
+    text: Vec<u8>,
+    /// Where a fraction stands, and with how many digits.
+    fractions: Vec<(usize, u8)>,
+}
+
+impl Written {
+    const NOTHING: Self = Self { format: 0, second: 0, text: Vec::new(), fractions: Vec::new() };
+
+    fn write(&mut self, format: &TimeFormat, since_epoch: Duration, into: &mut Vec<u8>) {
+        if self.format != format.number || self.second != since_epoch.as_secs() {
+            self.renew(format, since_epoch.as_secs());
+        }
+        let start = into.len();
+        into.extend_from_slice(&self.text);
+        for (at, digits) in &self.fractions {
+            const POWERS: [u32; 10] =
+                [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1000, 100, 10, 1];
+            let mut rest = since_epoch.subsec_nanos() / POWERS[usize::from(*digits)];
+            for digit in into[start + at..][..usize::from(*digits)].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+    }
+
+    #[cold]
+    fn renew(&mut self, format: &TimeFormat, seconds: u64) {
+        let Self { text: into, fractions, .. } = self;
+        into.clear();
+        fractions.clear();
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil(days);
-        for part in &self.0 {
+        for part in &format.parts {
             match part {
                 Part::Literal(text) => into.extend_from_slice(text.as_bytes()),
                 Part::Year => push_padded(into, year, 4),
@@ -123,14 +195,15 @@ impl TimeFormat {
                 Part::Minute => push_padded(into, second / 60 % 60, 2),
                 Part::Second => push_padded(into, second % 60, 2),
                 Part::Fraction(digits) => {
-                    let nanos = u64::from(since_epoch.subsec_nanos());
-                    push_padded(into, nanos / 10_u64.pow(9 - u32::from(*digits)), usize::from(*digits));
+                    fractions.push((into.len(), *digits));
+                    push_padded(into, 0, usize::from(*digits));
                 }
                 Part::Epoch => push_number(into, seconds),
                 Part::WeekdayName => into.extend_from_slice(WEEKDAYS[(days as usize + 4) % 7].as_bytes()),
                 Part::DayOfYear => push_padded(into, days - days_before(year) + 1, 3),
             }
         }
+        (self.format, self.second) = (format.number, seconds);
     }
 }
 

@@ -1,21 +1,21 @@
 //! Reading the settings, and the registration for pipelines (feature `config`).
 
 use crate::{
-    CircuitBreaker, CircuitBreakerSettings, FailureSettings, Force, GrpcCode, HalfOpenSettings, Statuses,
-    WindowSettings, layer::NAME, observe::Surroundings, policy::MAX_OPEN, ring::MAX_CALLS,
+    CircuitBreaker, CircuitBreakerSettings, FailureSettings, Force, GrpcCode, HalfOpenSettings, WindowSettings,
+    layer::NAME, observe::Surroundings, policy::MAX_OPEN, ring::MAX_CALLS,
 };
 use mesh_core::{
     Protocol, Registry,
     pipeline::{Site, Validate},
     spec::{Invalid, shorthand},
-    units::{Ratio, duration},
+    units::{Ratio, Statuses, duration},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
-use std::{borrow::Cow, fmt, marker::PhantomData, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// Registers `circuit_breaker`: in the pipeline of a listener, a route or a cluster for all its calls, in that of an
 /// endpoint for each endpoint by itself. Over a reload the breaker that stood there goes on, retuned.
@@ -246,64 +246,49 @@ impl JsonSchema for CircuitBreakerSettings {
     }
 }
 
-/// A text or a number, which is read as the same text.
-struct Written<T>(PhantomData<T>, &'static str);
+impl<'de> Deserialize<'de> for GrpcCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A text or a number, which is read as the same text.
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = GrpcCode;
 
-impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Written<T> {
-    type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a gRPC code, by name such as `unavailable` or by number")
+            }
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.1)
-    }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<GrpcCode, E> {
+                text.parse().map_err(E::custom)
+            }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<GrpcCode, E> {
+                self.visit_str(&number.to_string())
+            }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<GrpcCode, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(Written)
     }
 }
 
-macro_rules! written {
-    ($type:ident, $expecting:literal, $pattern:literal, $examples:expr) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Written(PhantomData, $expecting))
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": ["string", "integer"], "pattern": $pattern, "examples": $examples })
-            }
-        }
-    };
+impl Serialize for GrpcCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
-written!(
-    Statuses,
-    "an HTTP status, a class or a range, such as `503`, `5xx` or `502-599`",
-    r"^([1-5][0-9][0-9](-[1-5][0-9][0-9])?|[1-5]xx|.*\$\{.*)$",
-    ["503", "5xx", "502-599"]
-);
-written!(
-    GrpcCode,
-    "a gRPC code, by name such as `unavailable` or by number",
-    r"^([0-9]+|[a-z_]+|.*\$\{.*)$",
-    ["unavailable", "14"]
-);
+impl JsonSchema for GrpcCode {
+    fn schema_name() -> Cow<'static, str> {
+        "GrpcCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": r"^([0-9]+|[a-z_]+|.*\$\{.*)$",
+            "examples": ["unavailable", "14"],
+        })
+    }
+}

@@ -9,31 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// HTTP statuses that count as failures: one, a class or a range. Written `503`, `5xx`, `502-599`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Statuses {
-    first: u16,
-    last: u16,
-}
-
-impl Statuses {
-    /// From this status to that one, both included. `None` unless 100 ≤ `first` ≤ `last` ≤ 599.
-    pub const fn new(first: u16, last: u16) -> Option<Self> {
-        if first < 100 || first > last || last > 599 { None } else { Some(Self { first, last }) }
-    }
-}
-
-impl fmt::Display for Statuses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.first, self.last) {
-            (first, last) if first == last => write!(f, "{first}"),
-            (first, last) if first % 100 == 0 && last == first + 99 => write!(f, "{}xx", first / 100),
-            (first, last) => write!(f, "{first}-{last}"),
-        }
-    }
-}
-
-/// Not what it should be; says what that looks like.
+/// No gRPC code of a failure; says what one looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseFailureError(String);
 
@@ -44,30 +20,6 @@ impl fmt::Display for ParseFailureError {
 }
 
 impl std::error::Error for ParseFailureError {}
-
-impl FromStr for Statuses {
-    type Err = ParseFailureError;
-
-    fn from_str(text: &str) -> Result<Self, ParseFailureError> {
-        let number = |text: &str| (text.len() == 3).then(|| text.parse().ok()).flatten();
-        let statuses = match (text.strip_suffix("xx"), text.split_once('-')) {
-            (Some(class), _) => class
-                .parse::<u16>()
-                .ok()
-                .filter(|class| *class < 10)
-                .and_then(|class| Self::new(class * 100, class * 100 + 99)),
-            (None, Some((first, last))) => {
-                number(first).zip(number(last)).and_then(|(first, last)| Self::new(first, last))
-            }
-            (None, None) => number(text).and_then(|status| Self::new(status, status)),
-        };
-        statuses.ok_or_else(|| {
-            ParseFailureError(format!(
-                "`{text}` is not an HTTP status: expected one from 100 to 599, a class or a range, such as `503`, `5xx` or `502-599`"
-            ))
-        })
-    }
-}
 
 /// A gRPC status code that counts as a failure. Written by its name, `unavailable`, or its number, `14`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +98,7 @@ impl Failures {
 
     pub(crate) fn set(&self, settings: &FailureSettings) {
         let mut http = [0_u64; 10];
-        for status in settings.http.iter().flat_map(|statuses| statuses.first..=statuses.last) {
+        for status in settings.http.iter().flat_map(|statuses| statuses.range()) {
             http[usize::from(status) / 64] |= 1 << (status % 64);
         }
         self.http.iter().zip(http).for_each(|(word, bits)| word.store(bits, Relaxed));

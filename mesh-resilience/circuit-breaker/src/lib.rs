@@ -126,11 +126,12 @@ mod tests;
 
 #[cfg(feature = "config")]
 pub use config::register;
-pub use failure::{GrpcCode, ParseFailureError, Statuses};
+pub use failure::{GrpcCode, ParseFailureError};
 pub use gate::{CircuitBreaker, Counts};
 pub use layer::{CircuitBreakerLayer, CircuitBreakerPerService};
 /// Outcomes, refusals and endpoints, in the version that fits: a stack need not name that crate.
 pub use mesh_core;
+pub use mesh_core::units::Statuses;
 pub use policy::Transition;
 pub use settings::{CircuitBreakerSettings, FailureSettings, Force, HalfOpenSettings, WindowSettings};
 pub use word::State;

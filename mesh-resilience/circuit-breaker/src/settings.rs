@@ -1,11 +1,11 @@
 //! What the builder fills and a spec is read into.
 
 use crate::{
-    GrpcCode, Statuses,
+    GrpcCode,
     policy::{MAX_OPEN, Rules},
     ring::MAX_CALLS,
 };
-use mesh_core::units::Ratio;
+use mesh_core::units::{Ratio, Statuses};
 use std::{num::NonZeroU32, time::Duration};
 
 /// The settings of a circuit breaker. [`Default`]: five failures in a row open it, for five seconds.

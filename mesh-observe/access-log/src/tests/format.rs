@@ -1,4 +1,4 @@
-use crate::{DEFAULT_JSON, DEFAULT_TEXT, Format, Statuses, operator::NAMES};
+use crate::{DEFAULT_JSON, DEFAULT_TEXT, Format, operator::NAMES};
 use proptest::prelude::*;
 
 fn fault(text: &str) -> String {
@@ -66,19 +66,6 @@ fn faults_of_objects() {
     assert_eq!(fault(&[]), "an object without fields says nothing");
     assert_eq!(fault(&[("a", "x"), ("a", "y")]), "the field `a` is there twice");
     assert_eq!(fault(&[("a", "b %NONE%")]), "unknown operator `%NONE%` at character 3 of `a`");
-}
-
-#[test]
-fn statuses() {
-    let statuses = |text: &str| text.parse::<Statuses>();
-    for (text, within, without) in [("503", 503, 502), ("5xx", 599, 600), ("400-404", 400, 405)] {
-        let parsed = statuses(text).unwrap();
-        assert!(parsed.contains(within) && !parsed.contains(without), "{text}");
-        assert_eq!(parsed.to_string(), text);
-    }
-    for text in ["", "5", "xx", "6xx", "0xx", "600", "099", "404-400", "+99", "5xxx", "55xx", "4xx-5xx"] {
-        assert!(statuses(text).is_err(), "{text}");
-    }
 }
 
 proptest! {

@@ -36,6 +36,44 @@ fn calendar() {
     }
 }
 
+/// More formats than a thread keeps texts of, over the turn of a second and back.
+#[test]
+fn what_was_written_before_does_not_show() {
+    let formats =
+        ["%S.%3f", "%1f %S.%9f", "%T", "%s", "%Y.%2f", "%F", "%3f%3f"].map(|text| TimeFormat::parse(text).unwrap());
+    let expected = |second: u64, nanos: u32| {
+        let all = format!("{nanos:09}");
+        [
+            format!("{second:02}.{}", &all[..3]),
+            format!("{} {second:02}.{all}", &all[..1]),
+            format!("00:00:{second:02}"),
+            second.to_string(),
+            format!("1970.{}", &all[..2]),
+            "1970-01-01".to_owned(),
+            format!("{0}{0}", &all[..3]),
+        ]
+    };
+    for (second, nanos) in [(1, 5_000_000), (1, 999_999_999), (2, 0), (1, 12), (1, 120_000_000)] {
+        for _ in 0..2 {
+            for (format, expected) in formats.iter().zip(expected(second, nanos)) {
+                let mut into = b"before ".to_vec();
+                format.write(Duration::new(second, nanos), &mut into);
+                assert_eq!(String::from_utf8(into).unwrap(), format!("before {expected}"));
+            }
+        }
+    }
+    // one that is escaped after it was copied has a text of its own
+    let plain = TimeFormat::parse("a%S").unwrap();
+    let mut escaped = plain.clone();
+    escaped.literals().for_each(|text| *text = "b".into());
+    let text = |format: &TimeFormat| {
+        let mut into = Vec::new();
+        format.write(Duration::from_secs(1), &mut into);
+        String::from_utf8(into).unwrap()
+    };
+    assert_eq!((text(&plain), text(&escaped), text(&plain)), ("a01".into(), "b01".into(), "a01".into()));
+}
+
 #[test]
 fn what_is_no_field() {
     for (format, field) in [("%Q", "%Q"), ("%", "%"), ("%3", "%3"), ("%3d", "%3"), ("%é", "%é")] {

@@ -94,14 +94,6 @@ async fn a_dropped_call_counts_where_it_took_too_long() {
 
 #[test]
 fn how_they_are_written() {
-    for text in ["503", "5xx", "502-599"] {
-        assert_eq!(text.parse::<Statuses>().unwrap().to_string(), text);
-    }
-    assert_eq!("500-599".parse::<Statuses>().unwrap().to_string(), "5xx");
-    for text in ["", "5", "99", "600", "6xx", "0xx", "xx", "55xx", "599-500", "5xx-599", "50x", "+50"] {
-        let error = text.parse::<Statuses>().unwrap_err().to_string();
-        assert!(error.contains("is not an HTTP status"), "{text}: {error}");
-    }
     assert_eq!("14".parse::<GrpcCode>().unwrap(), "unavailable".parse().unwrap());
     assert_eq!("14".parse::<GrpcCode>().unwrap().to_string(), "unavailable");
     for text in ["", "0", "ok", "17", "UNAVAILABLE", "-1"] {
