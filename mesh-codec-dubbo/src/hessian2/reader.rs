@@ -1,7 +1,7 @@
 //! Values one after the other, as they are asked for.
 
 use super::{
-    Binary, Class, Error, ErrorKind, Limit, Limits, Mark, Tables, Text, Token, Type,
+    Binary, ClassId, Error, ErrorKind, Limit, Limits, Mark, Tables, Text, Token, TypeId,
     pieces::{Head, Kind, Pieces, binary_head, string_head},
     tables::Definition,
     text::{Broken, end_of},
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// For a type of another stream.
-    pub fn type_name(&self, kind: Type) -> Result<Text<'a>, Error> {
+    pub fn type_name(&self, kind: TypeId) -> Result<Text<'a>, Error> {
         let at = self.tables.types.get(kind.0 as usize).ok_or_else(|| self.error(ErrorKind::Type, self.at))?;
         self.text_at(*at).map(|(text, _)| text)
     }
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// For a class of another stream.
-    pub fn class_name(&self, class: Class) -> Result<Text<'a>, Error> {
+    pub fn class_name(&self, class: ClassId) -> Result<Text<'a>, Error> {
         self.text_at(self.definition(class.index)?.name).map(|(text, _)| text)
     }
 
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// For a class of another stream.
-    pub fn field_names(&self, class: Class) -> Result<impl Iterator<Item = Text<'a>> + '_, Error> {
+    pub fn field_names(&self, class: ClassId) -> Result<impl Iterator<Item = Text<'a>> + '_, Error> {
         let Definition { names, fields, .. } = *self.definition(class.index)?;
         Ok((0..fields).scan(names, |at, _| {
             let (text, end) = self.text_at(*at).ok()?;
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
 
     /// The class of an object, whose tag has been read.
     #[inline]
-    pub(super) fn class(&mut self, tag: u8) -> Result<Class, Error> {
+    pub(super) fn class(&mut self, tag: u8) -> Result<ClassId, Error> {
         let start = self.at;
         let index = if tag == b'O' { u32::try_from(self.int()?).ok() } else { Some(u32::from(tag) - 0x60) };
         let known = index.and_then(|index| Some((index, self.tables.classes.get(index as usize)?.fields)));
@@ -333,17 +333,17 @@ impl<'a> Reader<'a> {
         if fields as usize > self.rest().len() {
             return Err(self.short());
         }
-        Ok(Class { index, fields })
+        Ok(ClassId { index, fields })
     }
 
     /// A type: named here, or before.
-    pub(super) fn kind(&mut self) -> Result<Type, Error> {
+    pub(super) fn kind(&mut self) -> Result<TypeId, Error> {
         let start = self.at;
         match self.byte()? {
             tag @ (0x80..=0xd7 | b'I') => {
                 let index = u32::try_from(self.int_of(tag)?).ok();
                 let known = index.filter(|index| (*index as usize) < self.tables.types.len());
-                known.map(Type).ok_or_else(|| self.error(ErrorKind::Type, start))
+                known.map(TypeId).ok_or_else(|| self.error(ErrorKind::Type, start))
             }
             tag @ (0x00..=0x1f | 0x30..=0x33 | b'R' | b'S') => {
                 if self.tables.types.len() >= self.limits.definitions as usize {
@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
                 }
                 self.text(tag)?;
                 self.tables.types.push(start as u32);
-                Ok(Type(self.tables.types.len() as u32 - 1))
+                Ok(TypeId(self.tables.types.len() as u32 - 1))
             }
             _ => Err(self.unexpected("a type", start)),
         }
@@ -359,7 +359,7 @@ impl<'a> Reader<'a> {
 
     /// Type and length of a list, whose tag has been read.
     #[inline]
-    pub(super) fn list(&mut self, tag: u8) -> Result<(Option<Type>, Option<u32>), Error> {
+    pub(super) fn list(&mut self, tag: u8) -> Result<(Option<TypeId>, Option<u32>), Error> {
         let kind = if matches!(tag, b'U' | b'V' | 0x70..=0x77) { Some(self.kind()?) } else { None };
         let length = match tag {
             b'U' | b'W' => None,

@@ -1,6 +1,7 @@
 //! Strings as they stand in a stream: counted in UTF-16 units, each unit encoded by itself.
 
 use super::pieces::Pieces;
+use bytes::BufMut;
 use std::{borrow::Cow, fmt};
 
 /// A string within a stream: nothing is copied until its text is asked for.
@@ -223,6 +224,32 @@ impl Eq for Text<'_> {}
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.to_string_lossy(), f)
+    }
+}
+
+/// Writes a text: its own bytes but for characters beyond U+FFFF, which become pairs.
+pub(crate) fn write_str(out: &mut impl BufMut, text: &str) {
+    let mut rest = text;
+    // those begin with the bytes f0 to f4, which nothing else has
+    while let Some(at) = rest.bytes().position(|byte| byte >= 0xf0) {
+        let (before, from) = rest.split_at(at);
+        out.put_slice(before.as_bytes());
+        let mut chars = from.chars();
+        if let Some(char) = chars.next() {
+            char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
+        }
+        rest = chars.as_str();
+    }
+    out.put_slice(rest.as_bytes());
+}
+
+/// Writes a UTF-16 unit by itself.
+pub(crate) fn write_unit(out: &mut impl BufMut, unit: u16) {
+    let low = |bits: u16| 0x80 | (bits & 0x3f) as u8;
+    match unit {
+        0..=0x7f => out.put_u8(unit as u8),
+        0x80..=0x7ff => out.put_slice(&[0xc0 | (unit >> 6) as u8, low(unit)]),
+        _ => out.put_slice(&[0xe0 | (unit >> 12) as u8, low(unit >> 6), low(unit)]),
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Token<'a> {
         /// The number by which references name it.
         number: u32,
         /// Its type, for [`type_name`](super::Reader::type_name).
-        kind: Option<Type>,
+        kind: Option<TypeId>,
         /// How many values follow.
         length: Option<u32>,
     },
@@ -36,14 +36,14 @@ pub enum Token<'a> {
         /// The number by which references name it.
         number: u32,
         /// Its type, for [`type_name`](super::Reader::type_name).
-        kind: Option<Type>,
+        kind: Option<TypeId>,
     },
     /// An instance of a class: as many values follow as the class has fields.
     Object {
         /// The number by which references name it.
         number: u32,
         /// Its class, for [`class_name`](super::Reader::class_name) and [`field_names`](super::Reader::field_names).
-        class: Class,
+        class: ClassId,
     },
     /// The container with this number once more, which may still be open.
     Reference(u32),
@@ -51,23 +51,23 @@ pub enum Token<'a> {
 
 /// A type that a stream has named: the place in its table of types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Type(pub(crate) u32);
+pub struct TypeId(pub(crate) u32);
 
 /// A class that a stream has defined: the place in its table of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Class {
+pub struct ClassId {
     pub(crate) index: u32,
     pub(crate) fields: u32,
 }
 
-impl Type {
+impl TypeId {
     /// The place in the stream's table of types, from 0.
     pub const fn index(self) -> u32 {
         self.0
     }
 }
 
-impl Class {
+impl ClassId {
     /// The place in the stream's table of classes, from 0.
     pub const fn index(self) -> u32 {
         self.index
