@@ -1,4 +1,5 @@
 //! Whatever a stream holds: what is written is read as the same, and passed over to the same byte.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -30,7 +31,11 @@ fn whole() -> impl Strategy<Value = i64> {
 fn double() -> impl Strategy<Value = f64> {
     // -0.0 is written as 0.0
     let bits = any::<u64>().prop_map(f64::from_bits).prop_map(|double| if double == 0.0 { 0.0 } else { double });
-    prop_oneof![bits, any::<i32>().prop_map(|thousandths| 0.001 * f64::from(thousandths)), whole().prop_map(|n| n as f64)]
+    prop_oneof![
+        bits,
+        any::<i32>().prop_map(|thousandths| 0.001 * f64::from(thousandths)),
+        whole().prop_map(|n| n as f64)
+    ]
 }
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -60,8 +65,12 @@ fn class() -> impl Strategy<Value = Arc<Class>> {
 fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(5, 60, 9, |inner| {
         prop_oneof![
-            (kind(), any::<bool>(), vec(inner.clone(), 0..10))
-                .prop_map(|(kind, variable, items)| List { kind, variable, items }.into()),
+            (kind(), any::<bool>(), vec(inner.clone(), 0..10)).prop_map(|(kind, variable, items)| List {
+                kind,
+                variable,
+                items
+            }
+            .into()),
             (kind(), vec((inner.clone(), inner.clone()), 0..5))
                 .prop_map(|(kind, entries)| Map { kind, entries }.into()),
             (class(), vec(inner, 4)).prop_map(|(class, mut values)| {

@@ -1,4 +1,5 @@
 //! Streams that Java, Go and JavaScript have written.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

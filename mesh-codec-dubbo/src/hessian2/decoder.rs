@@ -1,8 +1,6 @@
 //! Bytes to values in memory.
 
-use super::{
-    Class, ClassId, Error, ErrorKind, Limit, Limits, List, Map, Object, Reader, Text, Token, TypeId, Value,
-};
+use super::{Class, ClassId, Error, ErrorKind, Limit, Limits, List, Map, Object, Reader, Text, Token, TypeId, Value};
 use std::sync::Arc;
 
 /// Reserved at most for what a stream announces: more has to be seen first.
@@ -47,9 +45,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn content(&mut self, token: Token<'a>, start: usize, depth: usize) -> Result<Value, Error> {
-        let below = || {
-            depth.checked_sub(1).ok_or_else(|| self.reader.error(ErrorKind::Limit(Limit::Depth), start))
-        };
+        let below = || depth.checked_sub(1).ok_or_else(|| self.reader.error(ErrorKind::Limit(Limit::Depth), start));
         Ok(match token {
             Token::Null => Value::Null,
             Token::Bool(value) => Value::Bool(value),

@@ -1,6 +1,8 @@
 //! Values in memory.
 
 use super::JavaString;
+#[cfg(feature = "serde")]
+use std::collections::HashSet;
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
@@ -81,6 +83,14 @@ impl Class {
     pub fn new<'a>(name: &str, fields: impl IntoIterator<Item = &'a str>) -> Self {
         Self { name: name.into(), fields: fields.into_iter().map(Box::from).collect() }
     }
+
+    /// The places of fields whose name comes again behind them.
+    #[cfg(feature = "serde")]
+    pub(super) fn shadowed(&self) -> HashSet<usize> {
+        let mut later = HashSet::with_capacity(self.fields.len());
+        let places = self.fields.iter().enumerate().rev();
+        places.filter(|(_, name)| !later.insert(*name)).map(|(place, _)| place).collect()
+    }
 }
 
 impl Object {
@@ -124,7 +134,10 @@ impl Object {
 impl Map {
     /// The value of a string key; the last one where it stands twice.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().rfind(|(name, _)| matches!(name, Value::String(name) if name == key)).map(|(_, value)| value)
+        self.entries
+            .iter()
+            .rfind(|(name, _)| matches!(name, Value::String(name) if name == key))
+            .map(|(_, value)| value)
     }
 }
 

@@ -45,8 +45,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     message[end..].copy_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
 
     for block in message.chunks(64) {
-        let mut words: Vec<u32> =
-            block.chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+        let mut words: Vec<u32> = block.chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
         for t in 16..64 {
             let (old, new) = (words[t - 15], words[t - 2]);
             let old = old.rotate_right(7) ^ old.rotate_right(18) ^ old >> 3;
