@@ -15,8 +15,9 @@
 //!
 //! **Byte for byte** is what a writer of the shortest forms has written, and Java's does: doubles in Java's order of
 //! forms, strings in CESU-8 and chunks of 32,768 units. Longer forms of a value are read, and written as the shortest
-//! ones. Not kept are: the sign of -0.0, which Java does not write, definitions that nothing uses, and the chunks of
-//! binaries beyond 65,535 bytes, where each writer has its own.
+//! ones. Not kept are: the sign of -0.0, which Java does not write; thousandths that are not what Java's arithmetic makes
+//! of their value, which take all eight bytes; definitions that nothing uses; and the chunks of long binaries, where each
+//! writer has its own.
 //!
 //! **Strings** are UTF-16 to Java, and surrogates may stand alone: [`Text`] in a stream, [`JavaString`] in memory.
 
