@@ -27,7 +27,7 @@ static INTERNER: LazyLock<RwLock<Interner>> = LazyLock::new(|| {
 });
 
 /// The names that are constants, by their numbers.
-const KNOWN: [&str; 4] = ["", "http", "grpc", "tunnel"];
+const KNOWN: [&str; 5] = ["", "http", "grpc", "tunnel", "dubbo"];
 
 impl Name {
     /// No name; its text is empty.
@@ -38,6 +38,8 @@ impl Name {
     pub const GRPC: Name = Name(2);
     /// `tunnel`: a call that asks for one, by an upgrade or a CONNECT.
     pub const TUNNEL: Name = Name(3);
+    /// `dubbo`.
+    pub const DUBBO: Name = Name(4);
 
     /// The number of this text, the same for the same text for the life of the process. Takes a lock: at
     /// configuration time only.
