@@ -72,3 +72,19 @@ impl Peer {
 pub fn pair() -> (DuplexStream, DuplexStream) {
     tokio::io::duplex(64 * 1024)
 }
+
+/// Providers in memory, by address: each connection to one is served by its own `serve`.
+pub struct Providers<F>(pub F);
+
+impl<F: Fn(&Address, DuplexStream) + Send + Sync> Connect for Providers<F> {
+    fn connect<'a>(&'a self, address: &'a Address, _: Duration) -> Connecting<'a> {
+        let (ours, theirs) = pair();
+        (self.0)(address, theirs);
+        Box::pin(std::future::ready(Ok(Transport::new(ours))))
+    }
+}
+
+/// How many endpoints, on ports from 1.
+pub fn targets(count: u16) -> impl Iterator<Item = Target> {
+    (1..=count).map(|port| Target::new(std::net::SocketAddr::from(([127, 0, 0, 1], port))))
+}
