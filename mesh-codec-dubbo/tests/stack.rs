@@ -230,7 +230,7 @@ async fn a_retry_reaches_another_provider_with_the_same_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_drains_is_left_and_one_that_dies_loses_only_what_it_had() {
+async fn a_provider_that_drains_is_left_alone() {
     let drains = [Drain::new(), Drain::new(), Drain::new()];
     let theirs = drains.clone();
     let options = upstream(move |address, stream| {
@@ -257,4 +257,45 @@ async fn a_provider_that_drains_is_left_and_one_that_dies_loses_only_what_it_had
         assert_eq!(status, Status::OK, "{port}");
         assert!(id < 10 || port != "1");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_dies_loses_what_was_in_flight_on_it_and_is_found_again() {
+    let tasks = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let theirs = tasks.clone();
+    let options = upstream(move |address, stream| {
+        let port = tcp(address);
+        let drain = Drain::new();
+        let service = service_fn(move |call: Request| by_name(port, call));
+        let serving = Server::new(Options::default()).serve(stream, Arc::default(), service, drain.watch());
+        theirs.lock().unwrap().push((port, tokio::spawn(serving)));
+    });
+    let balance = BalanceLayer::new(Endpoints::fixed(targets(2)), Policy::RoundRobin).layer(make(options));
+    let mut peer = consumer(Stage::<Dubbo>::new(balance));
+    for id in 0..4 {
+        assert_eq!(ask(&mut peer, id, call("echo")).await.0, Status::OK);
+    }
+    // four that hang: two on each
+    let mut out = bytes::BytesMut::new();
+    (10..14).for_each(|id| call("hang").write(id, &mut out));
+    tokio::io::AsyncWriteExt::write_all(&mut peer.stream, &out).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    tasks.lock().unwrap().iter().filter(|(port, _)| *port == 1).for_each(|(_, task)| task.abort());
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let response = Response::from_frame(peer.next().await.unwrap());
+        let Ok(Answer::Failed(Status::SERVER_ERROR, Some(text))) = response.answer() else { panic!("{response:?}") };
+        assert!(text.starts_with("upstream reset 127.0.0.1:1"), "{text}");
+        lost.push(response.head().id);
+    }
+    lost.dedup();
+    assert!(lost.len() == 2 && lost.iter().all(|id| (10..14).contains(id)), "{lost:?}");
+    // it is there again, and nothing else was lost
+    let mut ports = Vec::new();
+    for id in 20..28 {
+        let (status, port) = ask(&mut peer, id, call("echo")).await;
+        assert_eq!(status, Status::OK, "{port}");
+        ports.push(port);
+    }
+    assert_eq!(ports.iter().filter(|port| *port == "1").count(), 4);
 }
