@@ -29,7 +29,7 @@ fn place(number: u32) -> Option<(usize, usize)> {
 }
 
 /// The names that are constants, by their numbers.
-const KNOWN: [&str; 4] = ["", "http", "grpc", "tunnel"];
+const KNOWN: [&str; 5] = ["", "http", "grpc", "tunnel", "dubbo"];
 
 impl Name {
     /// No name; its text is empty.
@@ -40,6 +40,8 @@ impl Name {
     pub const GRPC: Name = Name(2);
     /// `tunnel`: a call that asks for one, by an upgrade or a CONNECT.
     pub const TUNNEL: Name = Name(3);
+    /// `dubbo`.
+    pub const DUBBO: Name = Name(4);
 
     /// The number of this text, the same for the same text for the life of the process. Takes a lock: at
     /// configuration time only.
