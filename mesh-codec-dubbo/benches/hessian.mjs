@@ -27,12 +27,16 @@ function best(operation, items) {
 
 const decode = (stream) => {
   const decoder = new hessian.DecoderV2(stream);
-  return decoder.read(true);
+  const values = [];
+  while (decoder.position() < stream.length) {
+    values.push(decoder.read(true));
+  }
+  return values;
 };
 
-const encode = (value) => {
+const encode = (values) => {
   const encoder = new hessian.EncoderV2();
-  encoder.write(value);
+  values.forEach((value) => encoder.write(value));
   return encoder.get();
 };
 

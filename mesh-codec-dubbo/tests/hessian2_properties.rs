@@ -159,3 +159,40 @@ proptest! {
         }
     }
 }
+
+/// Strings as other writers may have them: of four bytes a character, longer than need be, in chunks, pairs split.
+fn written_otherwise() -> impl Strategy<Value = (Vec<u8>, Vec<u16>)> {
+    let part = prop_oneof![
+        Just((vec![0x61], vec![0x61])),
+        Just(("中é".as_bytes().to_vec(), vec![0x4e2d, 0xe9])),
+        Just((vec![0xf0, 0x9f, 0x98, 0x80], vec![0xd83d, 0xde00])),
+        Just((vec![0xed, 0xa0, 0xbd], vec![0xd83d])),
+        Just((vec![0xed, 0xb8, 0x80], vec![0xde00])),
+        Just((vec![0xc0, 0x80], vec![0])),
+        Just((vec![0xe0, 0x80, 0xaf], vec![0x2f])),
+    ];
+    vec(vec(part, 0..6), 1..5).prop_map(|chunks| {
+        let (mut bytes, mut units) = (Vec::new(), Vec::new());
+        for (at, chunk) in chunks.iter().enumerate() {
+            let length: usize = chunk.iter().map(|(_, units)| units.len()).sum();
+            bytes.extend([if at + 1 == chunks.len() { b'S' } else { b'R' }, 0, length as u8]);
+            chunk.iter().for_each(|(part, _)| bytes.extend(part));
+            chunk.iter().for_each(|(_, part)| units.extend(part));
+        }
+        (bytes, units)
+    })
+}
+
+proptest! {
+    #[test]
+    fn strings_are_the_units_they_are_made_of((bytes, units) in written_otherwise()) {
+        let mut reader = Reader::new(&bytes, Limits::WALK);
+        let text = reader.read_text().unwrap().unwrap();
+        prop_assert!(reader.is_at_end());
+        prop_assert_eq!(text.units().collect::<Vec<_>>(), units.clone());
+        prop_assert_eq!(text.to_str().map(|text| text.into_owned()), String::from_utf16(&units).ok());
+        prop_assert_eq!(text.to_string_lossy(), String::from_utf16_lossy(&units));
+        prop_assert_eq!(&JavaString::from(text), &JavaString::from_units(&units));
+        prop_assert!(text.to_str().is_none_or(|same| text == *same));
+    }
+}

@@ -35,6 +35,7 @@ usage: cargo xtask TARGET
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
   instructions  user instructions and allocations per call of layers and per proxied request
   layers        user instructions that each layer adds to a call, beside public crates
+  hessian2      Hessian2 by classes of streams, beside hessian.js (needs node and npm)
   memory        resident memory after start and under load
   endpoints     shares and latencies when one of three endpoints goes wrong, for each policy
   reload        a large spec taken again under load: how long it takes, what clients see
@@ -82,6 +83,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::instructions);
             steps.run("layers", measure::layers);
         }
+        Some("hessian2") => steps.run("hessian2", measure::hessian2),
         Some("memory") => {
             steps.run("set-up", setup::load);
             steps.run("memory", measure::memory);

@@ -74,8 +74,8 @@ impl From<&str> for JavaString {
 
 impl From<Text<'_>> for JavaString {
     fn from(text: Text<'_>) -> Self {
-        match text.as_str() {
-            Some(text) => text.into(),
+        match text.to_str() {
+            Some(text) => text.into_owned().into(),
             None => Self::from_units(&text.units().collect::<Vec<_>>()),
         }
     }

@@ -67,6 +67,11 @@ impl<'a> Pieces<'a> {
         self.length as usize
     }
 
+    /// How many bytes there are, heads of chunks included.
+    pub(crate) const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn as_slice(&self) -> Option<&'a [u8]> {
         (self.kind == Kind::Whole).then_some(self.bytes)
     }
@@ -129,7 +134,11 @@ impl<'a> Binary<'a> {
     pub fn to_bytes(&self) -> Cow<'a, [u8]> {
         match self.as_slice() {
             Some(bytes) => Cow::Borrowed(bytes),
-            None => Cow::Owned(self.pieces.flatten().copied().collect()),
+            None => {
+                let mut bytes = Vec::with_capacity(self.len());
+                self.pieces.for_each(|piece| bytes.extend_from_slice(piece));
+                Cow::Owned(bytes)
+            }
         }
     }
 

@@ -124,30 +124,41 @@ impl Iterator for Units<'_> {
         while self.piece.is_empty() {
             self.piece = self.pieces.next()?;
         }
-        let bits = |byte: u8| u32::from(byte & 0x3f);
-        let (unit, after) = match *self.piece {
-            [one @ 0..=0x7f, ref after @ ..] => (u32::from(one), after),
-            [one @ ..=0xdf, two, ref after @ ..] => ((u32::from(one) & 0x1f) << 6 | bits(two), after),
-            [one @ ..=0xef, two, three, ref after @ ..] => {
-                ((u32::from(one) & 0x0f) << 12 | bits(two) << 6 | bits(three), after)
-            }
-            [one, two, three, four, ref after @ ..] => {
-                let scalar = (u32::from(one) & 0x07) << 18 | bits(two) << 12 | bits(three) << 6 | bits(four);
-                // of what is no pair, as an overlong form, the arithmetic of the pair is kept
-                let above = scalar.wrapping_sub(0x1_0000);
-                self.low = Some(0xdc00 | (above & 0x3ff) as u16);
-                (0xd800 | (above >> 10 & 0x3ff), after)
-            }
-            // no text ends within a character: `end_of` has seen it
-            _ => return None,
-        };
-        self.piece = after;
-        Some(unit as u16)
+        let (unit, low, after) = unit(self.piece)?;
+        (self.low, self.piece) = (low, after);
+        Some(unit)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.piece.len().div_ceil(3), None)
     }
+}
+
+/// The unit at the start of bytes, the second where four bytes are two, and what follows; nothing where a character is
+/// not whole, and no text ends so: `end_of` has seen it.
+fn unit(bytes: &[u8]) -> Option<(u16, Option<u16>, &[u8])> {
+    let bits = |byte: u8| u32::from(byte & 0x3f);
+    Some(match *bytes {
+        [one @ 0..=0x7f, ref after @ ..] => (u16::from(one), None, after),
+        [one @ ..=0xdf, two, ref after @ ..] => (((u32::from(one) & 0x1f) << 6 | bits(two)) as u16, None, after),
+        [one @ ..=0xef, two, three, ref after @ ..] => {
+            (((u32::from(one) & 0x0f) << 12 | bits(two) << 6 | bits(three)) as u16, None, after)
+        }
+        [one, two, three, four, ref after @ ..] => {
+            let scalar = (u32::from(one) & 0x07) << 18 | bits(two) << 12 | bits(three) << 6 | bits(four);
+            // of what is no pair, as an overlong form, the arithmetic of the pair is kept
+            let above = scalar.wrapping_sub(0x1_0000);
+            let (high, low) = (0xd800 | (above >> 10 & 0x3ff), 0xdc00 | (above & 0x3ff));
+            (high as u16, Some(low as u16), after)
+        }
+        _ => return None,
+    })
+}
+
+/// How many UTF-16 units a text has.
+pub(crate) fn units_of(text: &str) -> usize {
+    let of = |byte: &u8| usize::from(byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0);
+    text.as_bytes().iter().map(of).sum()
 }
 
 impl<'a> Text<'a> {
@@ -175,7 +186,7 @@ impl<'a> Text<'a> {
     pub fn to_str(&self) -> Option<Cow<'a, str>> {
         match self.as_str() {
             Some(text) => Some(Cow::Borrowed(text)),
-            None => char::decode_utf16(self.units()).collect::<Result<String, _>>().ok().map(Cow::Owned),
+            None => self.joined().map(Cow::Owned),
         }
     }
 
@@ -188,6 +199,45 @@ impl<'a> Text<'a> {
                 Cow::Owned(scalars.map(|scalar| scalar.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
             }
         }
+    }
+
+    /// The text from its runs of what Rust encodes alike, pairs between them; nothing where a surrogate stands alone.
+    fn joined(&self) -> Option<String> {
+        let mut text = String::with_capacity(self.pieces.size());
+        let mut high = None;
+        for mut piece in self.pieces {
+            while !piece.is_empty() {
+                let alike = match std::str::from_utf8(piece) {
+                    Ok(all) => all,
+                    Err(error) => std::str::from_utf8(&piece[..error.valid_up_to()]).ok()?,
+                };
+                if !alike.is_empty() {
+                    if high.is_some() {
+                        return None;
+                    }
+                    text.push_str(alike);
+                    piece = &piece[alike.len()..];
+                }
+                // surrogates, which Rust does not have, and forms that are longer than they need to be
+                while !matches!(piece, [] | [0..=0x7f, ..]) {
+                    let (first, second, after) = unit(piece)?;
+                    for unit in [Some(first), second].into_iter().flatten() {
+                        match (high.take(), unit) {
+                            (None, 0xd800..=0xdbff) => high = Some(unit),
+                            (before, unit) => {
+                                text.push(char::decode_utf16(before.into_iter().chain([unit])).next()?.ok()?);
+                            }
+                        }
+                    }
+                    let another = piece[0] == 0xed && matches!(after, [0xed, 0xa0..=0xff, ..]);
+                    piece = after;
+                    if !another {
+                        break;
+                    }
+                }
+            }
+        }
+        high.is_none().then_some(text)
     }
 
     /// Its UTF-16 units.
@@ -227,11 +277,20 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
+/// Where the first sequence of four bytes begins.
+fn first_of_four(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let blocks = bytes.chunks(BLOCK).take_while(|block| block.iter().fold(0, |most, byte| (*byte).max(most)) < 0xf0);
+    let passed = (blocks.count() * BLOCK).min(bytes.len());
+    let at = bytes[passed..].iter().position(|byte| *byte >= 0xf0)?;
+    Some(passed + at)
+}
+
 /// Writes a text: its own bytes but for characters beyond U+FFFF, which become pairs.
 pub(crate) fn write_str(out: &mut impl BufMut, text: &str) {
     let mut rest = text;
     // those begin with the bytes f0 to f4, which nothing else has
-    while let Some(at) = rest.bytes().position(|byte| byte >= 0xf0) {
+    while let Some(at) = first_of_four(rest.as_bytes()) {
         let (before, from) = rest.split_at(at);
         out.put_slice(before.as_bytes());
         let mut chars = from.chars();

@@ -1,6 +1,9 @@
 //! Values one after the other, into bytes.
 
-use super::{Class, text::write_str};
+use super::{
+    Class,
+    text::{end_of, units_of, write_str, write_unit},
+};
 use bytes::BufMut;
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -154,7 +157,7 @@ impl<B: BufMut> Writer<B> {
             self.out.put_u8(text.len() as u8);
             return self.out.put_slice(text.as_bytes());
         }
-        let mut left = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
+        let mut left = units_of(text);
         let mut rest = text;
         while left > STRING_CHUNK {
             let (end, units) = chunk_end(rest);
@@ -184,7 +187,7 @@ impl<B: BufMut> Writer<B> {
 
     fn each_unit(&mut self, units: &[u16]) {
         for &unit in units {
-            super::text::write_unit(&mut self.out, unit);
+            write_unit(&mut self.out, unit);
         }
     }
 
@@ -326,17 +329,8 @@ impl<B: BufMut> Writer<B> {
 /// Where a chunk's worth of units ends in a longer text, and how many there are: one fewer where a character beyond
 /// U+FFFF would be split.
 fn chunk_end(text: &str) -> (usize, usize) {
-    if let Some(chunk) = text.as_bytes().get(..STRING_CHUNK)
-        && chunk.is_ascii()
-    {
-        return (STRING_CHUNK, STRING_CHUNK);
+    match end_of(text.as_bytes(), 0, STRING_CHUNK) {
+        Ok(end) => (end, STRING_CHUNK),
+        Err(_) => (end_of(text.as_bytes(), 0, STRING_CHUNK - 1).unwrap_or(text.len()), STRING_CHUNK - 1),
     }
-    let mut units = 0;
-    for (at, char) in text.char_indices() {
-        if units + char.len_utf16() > STRING_CHUNK {
-            return (at, units);
-        }
-        units += char.len_utf16();
-    }
-    (text.len(), units)
 }

@@ -3,6 +3,7 @@
 mod callgrind;
 mod contract;
 mod endpoints;
+mod hessian2;
 mod instructions;
 mod layers;
 mod load;
@@ -19,6 +20,7 @@ use crate::step::Outcome;
 
 pub(crate) use contract::contract;
 pub(crate) use endpoints::endpoints;
+pub(crate) use hessian2::hessian2;
 pub(crate) use instructions::instructions;
 pub(crate) use layers::layers;
 pub(crate) use load::load;
