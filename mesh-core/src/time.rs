@@ -88,21 +88,21 @@ impl Clock for TokioClock {
 thread_local! {
     static CLOCK: RefCell<Option<Rc<dyn Clock>>> = const { RefCell::new(None) };
     static READ: Cell<Nanos> = const { Cell::new(Nanos::ZERO) };
-    static ANSWERS: Cell<u32> = const { Cell::new(1) };
-    static ANSWERS_LEFT: Cell<u32> = const { Cell::new(0) };
+    static ANSWERS: Cell<i32> = const { Cell::new(1) };
+    static ANSWERS_LEFT: Cell<i32> = const { Cell::new(0) };
     static TIMER: RefCell<Option<Rc<dyn Timer>>> = const { RefCell::new(None) };
 }
 
 /// The present moment by this thread's clock, else by tokio's.
 #[inline]
 pub fn now() -> Nanos {
-    match ANSWERS_LEFT.get().checked_sub(1) {
-        None => read(),
-        Some(left) => {
-            ANSWERS_LEFT.set(left);
-            READ.get()
-        }
+    // signed, so that one subtraction counts and tells
+    let left = ANSWERS_LEFT.get().wrapping_sub(1);
+    if left < 0 {
+        return read();
     }
+    ANSWERS_LEFT.set(left);
+    READ.get()
 }
 
 #[inline(never)]
@@ -110,7 +110,7 @@ fn read() -> Nanos {
     let own = CLOCK.try_with(|clock| clock.borrow().as_ref().map(|clock| clock.now()));
     let now = own.ok().flatten().unwrap_or_else(|| TokioClock.now());
     READ.set(now);
-    ANSWERS_LEFT.set(ANSWERS.get().saturating_sub(1));
+    ANSWERS_LEFT.set((ANSWERS.get() - 1).max(0));
     now
 }
 
@@ -127,7 +127,7 @@ pub fn set_clock(clock: Option<Rc<dyn Clock>>) -> Option<Rc<dyn Clock>> {
 /// instructions, and a proxied request asks about ten times. A thread that is never out of work begins no turn, so the
 /// number bounds by how much its present is late.
 pub fn set_answers(answers: u32) {
-    ANSWERS.set(answers);
+    ANSWERS.set(i32::try_from(answers).unwrap_or(i32::MAX));
     begin_turn();
 }
 

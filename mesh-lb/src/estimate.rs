@@ -65,36 +65,25 @@ pub(crate) fn half_power(halves: f32) -> f32 {
         return 0.0;
     }
     let part = halves - whole as f32;
-    let mantissa = 1.0 - part * ((0.5 + BEND) - BEND * part);
+    let mantissa = 1.0 - parabola(part);
     f32::from_bits(mantissa.to_bits() - ((whole as u32) << 23))
 }
 
-/// 1 − 2⁻ʸ: the part that is lost. Most are asked for before one half-life is over, where it is the parabola itself.
+/// 1 − 2⁻ʸ: the part that is lost. Before one half-life is over it is the parabola itself.
 #[inline]
 pub(crate) fn lost(halves: f32) -> f32 {
-    if halves < 1.0 { halves * ((0.5 + BEND) - BEND * halves) } else { lost_later(halves) }
+    if halves < 1.0 { parabola(halves) } else { 1.0 - half_power(halves) }
 }
 
-#[cold]
-#[inline(never)]
-fn lost_later(halves: f32) -> f32 {
-    1.0 - half_power(halves)
+#[inline]
+fn parabola(part: f32) -> f32 {
+    part * ((0.5 + BEND) - BEND * part)
 }
 
 /// Writes what `next` makes of the word, if it makes anything else of it.
-#[inline]
 fn update(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) {
-    let seen = word.load(Relaxed);
-    let Some(new) = next(seen) else { return };
-    if let Err(other) = word.compare_exchange(seen, new, Relaxed, Relaxed) {
-        update_again(word, other, next);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn update_again(word: &AtomicU64, mut seen: u64, next: impl Fn(u64) -> Option<u64>) {
-    for _ in 0..RETRIES {
+    let mut seen = word.load(Relaxed);
+    for _ in 0..=RETRIES {
         let Some(new) = next(seen) else { return };
         match word.compare_exchange(seen, new, Relaxed, Relaxed) {
             Ok(_) => return,
@@ -108,6 +97,8 @@ fn update_again(word: &AtomicU64, mut seen: u64, next: impl Fn(u64) -> Option<u6
 pub(crate) struct Rates {
     /// Half-lives per unit of age.
     halves: f32,
+    /// Units of age before a half-life is over.
+    half_life: u32,
     /// The age in units below which an estimate is taken as it is.
     fresh: i32,
     /// Which part of the way up a sample above the estimate goes.
@@ -121,45 +112,66 @@ impl Rates {
         // after `decay` a part of 1/e is left
         let decay = units(decay).max(1.0);
         let halves = std::f32::consts::LOG2_E / decay;
-        Self { halves, fresh: (decay / 16.0).ceil() as i32, rise, penalty: penalty.as_nanos() as f32 }
+        Self {
+            halves,
+            half_life: (1.0 / halves) as u32,
+            fresh: (decay / 16.0).ceil() as i32,
+            rise,
+            penalty: penalty.as_nanos() as f32,
+        }
+    }
+
+    /// Whether the estimate is taken as it was [`written`]: most are.
+    #[inline]
+    pub(crate) fn is_fresh(&self, word: u64, now: u32) -> bool {
+        word != 0 && signed_age(word, now) < self.fresh
     }
 
     /// The estimate at this moment: what is known fades towards `median`, which stands for what is not known.
-    #[inline]
     pub(crate) fn read(&self, word: u64, now: u32, median: f32) -> f32 {
-        if word == 0 {
-            return median;
-        }
-        if signed_age(word, now) < self.fresh {
-            return written(word);
-        }
-        self.faded(word, now, median)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn faded(&self, word: u64, now: u32, median: f32) -> f32 {
         let value = written(word);
-        value + (median - value) * lost(age(word, now) * self.halves)
+        match word {
+            0 => median,
+            _ if self.is_fresh(word, now) => value,
+            _ => value + (median - value) * lost(age(word, now) * self.halves),
+        }
     }
 
-    /// A call was answered after so long.
-    #[inline]
-    pub(crate) fn observe(&self, word: &AtomicU64, nanos: f32, now: u32) {
-        update(word, move |seen| self.moved(seen, nanos, now));
+    /// A call was answered after so many nanoseconds.
+    #[inline(always)]
+    pub(crate) fn observe(&self, word: &AtomicU64, nanos: i64, now: Nanos) {
+        let (seen, nanos, now) = (word.load(Relaxed), nanos as f32, stamp(now));
+        // as in `moved`, for what is most often: it is not above what is known, and that is not old
+        let (value, age) = (written(seen), signed_age(seen, now));
+        if nanos <= value && (age as u32) < self.half_life {
+            if age == 0 {
+                return;
+            }
+            let new = pack(value + (nanos - value) * parabola(age as f32 * self.halves), now);
+            if word.compare_exchange(seen, new, Relaxed, Relaxed).is_ok() {
+                return;
+            }
+        }
+        self.observe_any(word, nanos, now);
+    }
+
+    /// The same, whatever is known.
+    #[inline(never)]
+    pub(crate) fn observe_any(&self, word: &AtomicU64, nanos: f32, now: u32) {
+        update(word, |seen| self.moved(seen, nanos, now));
     }
 
     /// A call failed after so long: it counts as a slow one, so that failing fast does not attract.
     #[cold]
     pub(crate) fn observe_failure(&self, word: &AtomicU64, nanos: f32, now: u32, median: f32) {
         let nanos = nanos.max(self.penalty).max((2.0 * median).min(LONGEST_FAILURE));
-        update(word, move |seen| self.moved(seen, nanos, now));
+        update(word, |seen| self.moved(seen, nanos, now));
     }
 
     /// A call was given up after so long: it would have taken longer.
     #[cold]
     pub(crate) fn observe_at_least(&self, word: &AtomicU64, nanos: f32, now: u32) {
-        update(word, move |seen| if seen != 0 && nanos <= written(seen) { None } else { self.moved(seen, nanos, now) });
+        update(word, |seen| if seen != 0 && nanos <= written(seen) { None } else { self.moved(seen, nanos, now) });
     }
 
     /// What a sample makes of a word; nothing, where it comes so soon after another that it does not count.
@@ -190,7 +202,7 @@ pub(crate) mod faults {
     /// One more.
     #[cold]
     pub(crate) fn add(word: &AtomicU64, now: u32) {
-        update(word, move |seen| Some(pack(faded(seen, now) + 1.0, now)));
+        update(word, |seen| Some(pack(faded(seen, now) + 1.0, now)));
     }
 
     /// How many count at this moment. Where none does any more they are forgotten, so that nobody reads a clock for

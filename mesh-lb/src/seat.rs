@@ -121,14 +121,20 @@ impl Place {
 
     /// The same by the time they take, where weights are equal.
     #[inline]
-    pub(crate) fn wait(&self, rates: &Rates, now: u32, median: f32) -> f32 {
-        rates.read(self.latency_word(), now, median) * (i64::from(self.requests()) + 1) as f32
+    pub(crate) fn wait(&self, lessons: &Lessons, now: u32) -> f32 {
+        lessons.rates.read(self.latency_word(), now, lessons.baseline.median()) * self.calls()
+    }
+
+    /// Calls in flight and one more. Signed, as that is what processors convert.
+    #[inline]
+    pub(crate) fn calls(&self) -> f32 {
+        (i64::from(self.requests()) + 1) as f32
     }
 
     /// The cost of one more call by the time they take.
     #[inline]
-    pub(crate) fn cost_by_latency(&self, rates: &Rates, now: u32, median: f32) -> f32 {
-        self.wait(rates, now, median) * self.lightness
+    pub(crate) fn cost_by_latency(&self, lessons: &Lessons, now: u32) -> f32 {
+        self.wait(lessons, now) * self.lightness
     }
 }
 
@@ -153,13 +159,6 @@ impl Seat {
         self.state.pick();
     }
 
-    /// A call was answered: how long it took, from when it began.
-    #[inline(never)]
-    fn learn_success(&self, began: u64, at: At) {
-        let now = at.now();
-        self.lessons.rates.observe(self.state.latency_word(), nanos_since(began, now), stamp(now));
-    }
-
     /// A call was not answered well.
     #[cold]
     #[inline(never)]
@@ -177,18 +176,17 @@ impl Seat {
     /// A result was seen: its latency counts, once.
     #[inline]
     fn learn_latency(&self, ticket: &mut Ticket, seen: Seen, now: Nanos) {
-        let rates = &self.lessons.rates;
+        let (rates, word) = (&self.lessons.rates, self.state.latency_word());
         let began = std::mem::take(&mut ticket.0);
         let nanos = nanos_since(began, now);
-        let (word, now) = (self.state.latency_word(), stamp(now));
         match seen {
             Seen::Success => rates.observe(word, nanos, now),
             Seen::Failure => {
                 ticket.1 = 1;
-                let nanos = if began == 0 { 0.0 } else { nanos };
-                rates.observe_failure(word, nanos, now, self.lessons.baseline.median());
+                let nanos = if began == 0 { 0.0 } else { nanos as f32 };
+                rates.observe_failure(word, nanos, stamp(now), self.lessons.baseline.median());
             }
-            Seen::Unfinished => rates.observe_at_least(word, nanos, now),
+            Seen::Unfinished => rates.observe_at_least(word, nanos as f32, stamp(now)),
         }
     }
 
@@ -258,15 +256,16 @@ impl Watch for Seat {
         if !well {
             self.learn_from_end(ticket, Seen::of(end.outcome, end.side, end.code), end.at().clone());
         } else if ticket.0 != 0 {
-            self.learn_success(ticket.0, end.at().clone());
+            let now = end.at().now();
+            self.lessons.rates.observe(self.state.latency_word(), nanos_since(ticket.0, now), now);
         }
     }
 }
 
 /// Signed, as that is what processors convert; below zero by some nanoseconds where the clocks of two threads differ.
 #[inline]
-fn nanos_since(began: u64, now: Nanos) -> f32 {
-    now.as_nanos().wrapping_sub(began) as i64 as f32
+fn nanos_since(began: u64, now: Nanos) -> i64 {
+    now.as_nanos().wrapping_sub(began) as i64
 }
 
 /// How long the endpoint asks to be left alone: `retry-after` in seconds (a date would need a clock on the wall), or

@@ -109,18 +109,29 @@ impl Table {
         if !self.even_latency {
             return None;
         }
-        let Lessons { rates, baseline, .. } = &*self.lessons;
+        let lessons = &*self.lessons;
         let at = time::now();
-        if baseline.is_due(at) {
+        if lessons.baseline.is_due(at) {
             return None;
         }
         let (first, second) = self.two(random);
         if !(first.is_clear() & second.is_clear()) {
             return None;
         }
-        let (now, median) = (stamp(at), baseline.median());
-        let wait = |place: &Place| place.wait(rates, now, median);
-        Some(Picked::at(if wait(first) <= wait(second) { first } else { second }, at))
+        let now = stamp(at);
+        let (one, other) = (first.latency_word(), second.latency_word());
+        let better = if lessons.rates.is_fresh(one, now) && lessons.rates.is_fresh(other, now) {
+            if written(one) * first.calls() <= written(other) * second.calls() { first } else { second }
+        } else {
+            self.shorter_wait(first, second, now)
+        };
+        Some(Picked::at(better, at))
+    }
+
+    /// The one of two from which an answer is sooner to be expected, where one was not asked of late.
+    #[inline(never)]
+    fn shorter_wait<'a>(&self, first: &'a Place, second: &'a Place, now: u32) -> &'a Place {
+        if first.wait(&self.lessons, now) <= second.wait(&self.lessons, now) { first } else { second }
     }
 
     /// Two different places, any of all; there are two.
@@ -142,13 +153,11 @@ impl Table {
                 self.better(pairs, || draw(Draw::Random), fits, Place::cost_by_requests).map(Picked::untimed)
             }
             Choice::Latency(pairs) => {
-                let Lessons { rates, baseline, .. } = &*self.lessons;
                 let at = time::now();
-                if baseline.is_due(at) {
-                    self.refresh(at, baseline);
+                if self.lessons.baseline.is_due(at) {
+                    self.refresh(at, &self.lessons.baseline);
                 }
-                let (now, median) = (stamp(at), baseline.median());
-                let cost = |place: &Place| place.cost_by_latency(rates, now, median);
+                let cost = |place: &Place| place.cost_by_latency(&self.lessons, stamp(at));
                 self.better(pairs, || draw(Draw::Random), fits, cost).map(|place| Picked::at(place, at))
             }
             Choice::One(single, from) => {

@@ -17,6 +17,11 @@ fn rates() -> Rates {
 }
 
 const MS: f32 = 1e6;
+
+fn observe(rates: &Rates, word: &AtomicU64, nanos: f32, now: u32) {
+    rates.observe(word, nanos as i64, Nanos::from_nanos(u64::from(now) << 20));
+}
+
 /// A second in units of a word.
 const SECOND: u32 = 954;
 
@@ -59,7 +64,7 @@ proptest! {
         for (nanos, pause) in samples {
             now = now.wrapping_add(pause);
             let (before, nanos) = (word.load(Relaxed), nanos as f32);
-            rates.observe(&word, nanos, now);
+            observe(&rates, &word, nanos, now);
             let after = written(word.load(Relaxed));
             prop_assert!(after.is_finite() && after >= 0.0);
             if before != 0 {
@@ -79,7 +84,7 @@ proptest! {
     fn estimates_rise_with_samples(before in 1_f32..1e11, one in 0_f32..1e11, other in 0_f32..1e11, age in 0_u32..100_000) {
         let rates = rates();
         let word = AtomicU64::new(0);
-        rates.observe(&word, before, 7);
+        observe(&rates, &word, before, 7);
         let word = word.load(Relaxed);
         let after = |nanos| written(rates.moved(word, nanos, 7 + age).unwrap_or(word));
         prop_assert!(after(one.min(other)) <= after(one.max(other)) + before * 1e-6 + 1.0);
@@ -95,7 +100,7 @@ fn it_is_the_moving_average_of_the_formula() {
     for sample in 0..1000 {
         now += random.u32(0..3000);
         let nanos = 1e6 + 99e6 * random.f64();
-        rates.observe(&word, nanos as f32, now);
+        observe(&rates, &word, nanos as f32, now);
         let weight = 1.0 - (-f64::from(now - last) * f64::from(1 << 20) / 10e9).exp();
         exact = match exact {
             _ if sample == 0 => nanos,
@@ -112,12 +117,12 @@ fn it_is_the_moving_average_of_the_formula() {
 fn one_outlier_does_not_exile_and_fades() {
     let (rates, word) = (rates(), AtomicU64::new(0));
     let mut now = 1000;
-    (0..100).for_each(|_| rates.observe(&word, 10.0 * MS, now));
-    rates.observe(&word, 1000.0 * MS, now);
+    (0..100).for_each(|_| observe(&rates, &word, 10.0 * MS, now));
+    observe(&rates, &word, 1000.0 * MS, now);
     assert_eq!(written(word.load(Relaxed)), 505.0 * MS);
     for _ in 0..10 * 100 {
         now += SECOND / 100;
-        rates.observe(&word, 10.0 * MS, now);
+        observe(&rates, &word, 10.0 * MS, now);
     }
     let after = written(word.load(Relaxed));
     assert!((180.0 * MS..210.0 * MS).contains(&after), "{after} after 10 s: 10 ms and 495/e");
@@ -129,7 +134,7 @@ fn one_outlier_does_not_exile_and_fades() {
 #[test]
 fn failures_are_slow_and_drops_a_lower_bound() {
     let (rates, word) = (rates(), AtomicU64::new(0));
-    rates.observe(&word, 10.0 * MS, 1);
+    observe(&rates, &word, 10.0 * MS, 1);
     rates.observe_at_least(&word, 5.0 * MS, 2 * SECOND);
     assert_eq!(written(word.load(Relaxed)), 10.0 * MS, "it says nothing");
     rates.observe_at_least(&word, 30.0 * MS, 2 * SECOND);
@@ -148,9 +153,9 @@ fn failures_are_slow_and_drops_a_lower_bound() {
 #[test]
 fn a_clock_that_is_behind_changes_no_more_than_one_that_stands() {
     let (rates, word) = (rates(), AtomicU64::new(0));
-    rates.observe(&word, 10.0 * MS, 1000);
+    observe(&rates, &word, 10.0 * MS, 1000);
     let before = word.load(Relaxed);
-    rates.observe(&word, 1.0 * MS, 990);
+    observe(&rates, &word, 1.0 * MS, 990);
     assert_eq!(word.load(Relaxed), before);
     assert_eq!(rates.read(before, 5, 1.0), 10.0 * MS);
     assert_eq!(stamp(Nanos::from_nanos(u64::MAX)), u32::MAX);

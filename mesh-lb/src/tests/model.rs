@@ -52,6 +52,10 @@ fn beside<T: Send + Sync + 'static>(
 
 const MS: f32 = 1e6;
 
+fn observe(rates: &Rates, word: &AtomicU64, nanos: f32, now: u32) {
+    rates.observe(word, nanos as i64, Nanos::from_nanos(u64::from(now) << 20));
+}
+
 fn rates() -> Rates {
     Rates::new(Duration::from_secs(10), 0.5, Duration::from_secs(1))
 }
@@ -62,8 +66,8 @@ fn rates() -> Rates {
 fn no_sample_is_lost_to_one_other() {
     explore(|| {
         let word = Arc::new(AtomicU64::new(0));
-        rates().observe(&word, 10.0 * MS, 1000);
-        let sample = |nanos: f32, now| move |word: &AtomicU64| rates().observe(word, nanos, now);
+        observe(&rates(), &word, 10.0 * MS, 1000);
+        let sample = |nanos: f32, now| move |word: &AtomicU64| observe(&rates(), word, nanos, now);
         let reader = {
             let word = word.clone();
             thread::spawn(move || {
