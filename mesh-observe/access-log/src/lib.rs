@@ -74,8 +74,8 @@
 //!
 //! # What it costs
 //! No allocation and, unless two threads meet, no waiting for a lock. In instructions behind another gate, those of the
-//! writer included: 7,700 for the default text with its fourteen operators, 10,400 for the default object of 21 fields,
-//! 2,900 for method, path and code; 3,600 for a request with the default text that gets no line in the end, 140 for one
+//! writer included: 6,600 for the default text with its fourteen operators, 9,200 for the default object of 21 fields,
+//! 2,800 for method, path and code; 3,500 for a request with the default text that gets no line in the end, 150 for one
 //! that `sample` alone leaves out, 110 when off. `cargo bench -p mesh-access-log --bench instructions` counts. Memory: a
 //! buffer of 64 KiB for each processor and one for the writer, as far as they are filled.
 //!
