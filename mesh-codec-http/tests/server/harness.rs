@@ -4,12 +4,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_codec_http::{
-    Body, HttpError, Request, Response,
+    Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind,
     server::{Ended, Options, Protocol, Server},
+    upstream::{Connect, Connecting, Transport, Upstream, UpstreamOptions, UpstreamProtocol},
 };
 use mesh_core::http::GovernedBody;
 use mesh_core::{
-    At, BoxError, Code, Context, End, Gate, GateLayer, Head, Hears, Open, Outcome, Peer, Rejection, Side, Ticket, Watch,
+    Address, At, BoxError, Code, Context, End, Endpoint, Gate, GateLayer, Head, Hears, Open, Outcome, Peer, Rejection,
+    Side, Target, Ticket, Watch,
 };
 use mesh_net::Drain;
 use std::{
@@ -20,6 +22,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 use tower::{Layer, Service, service_fn};
@@ -165,6 +168,28 @@ pub(crate) async fn mirror(request: Request) -> Result<Response, HttpError> {
 
 /// Outcome, side, code, bytes.
 pub(crate) type HowEnded = (Outcome, Side, Code, u64);
+
+/// Connections without sockets.
+struct Pipes(mpsc::UnboundedSender<DuplexStream>);
+
+impl Connect for Pipes {
+    fn connect<'a>(&'a self, _: &'a Address, _: Duration) -> Connecting<'a> {
+        let (ours, theirs) = tokio::io::duplex(32 * 1024);
+        let kept = self.0.send(theirs);
+        let transport = kept.map(|()| Transport::new(ours));
+        Box::pin(async { transport.map_err(|_| UpstreamError::new(UpstreamErrorKind::Connect, "nobody listens")) })
+    }
+}
+
+/// An HTTP/1.1 upstream in memory, and the other ends of its connections. With paused time a timeout that passes means
+/// that nothing moves any more.
+pub(crate) fn in_memory() -> (Upstream, mpsc::UnboundedReceiver<DuplexStream>) {
+    let (pipes, ends) = mpsc::unbounded_channel();
+    let endpoint = Endpoint::new(Target::new("127.0.0.1:1".parse::<Address>().unwrap()));
+    let connector = Arc::new(Pipes(pipes));
+    let options = UpstreamOptions { protocol: UpstreamProtocol::Http1, connector, ..UpstreamOptions::default() };
+    (Upstream::new(&endpoint, options), ends)
+}
 
 /// A ticket for each request, and how it ended.
 #[derive(Clone, Default)]

@@ -1,6 +1,6 @@
 //! Upgrades and CONNECT, from clients through both sides to upstreams.
 
-use crate::harness::{Connected, Ends, connect, connect_fn, connect_through, full, mirror, options};
+use crate::harness::{Connected, Ends, connect, connect_fn, connect_through, full, in_memory, mirror, options};
 use http::StatusCode;
 use hyper_util::rt::TokioIo;
 use mesh_codec_http::{
@@ -13,8 +13,8 @@ use mesh_core::{Code, Endpoint, Outcome, Peer, Target, http::GovernedBody};
 use mesh_net::Drain;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
     time::Instant,
 };
 use tower::service_fn;
@@ -42,7 +42,7 @@ async fn raw() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-async fn read_until(io: &mut TcpStream, end: &str) -> String {
+async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         read.push(io.read_u8().await.unwrap());
@@ -373,12 +373,12 @@ async fn a_connect_that_cannot_be_one_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_is_taken_than_the_other_end_takes() {
-    let (listener, address) = raw().await;
-    let (mut client, _) = proxy(address, UpstreamProtocol::Http1);
+    let (upstream, mut connections) = in_memory();
+    let mut client = connect(plain(Protocol::Http), upstream);
     client.send(UPGRADE).await;
-    let (mut server, _) = listener.accept().await.unwrap();
+    let mut server = connections.recv().await.unwrap();
     read_until(&mut server, "\r\n\r\n").await;
     server.write_all(SWITCHED.as_bytes()).await.unwrap();
     client.read_until("\r\n\r\n").await;
@@ -389,8 +389,8 @@ async fn no_more_is_taken_than_the_other_end_takes() {
     for (index, taken) in taken.iter_mut().enumerate() {
         loop {
             let sent = match index {
-                0 => tokio::time::timeout(Duration::from_millis(300), write.write(&block)).await,
-                _ => tokio::time::timeout(Duration::from_millis(300), server.write(&block)).await,
+                0 => tokio::time::timeout(Duration::from_secs(1), write.write(&block)).await,
+                _ => tokio::time::timeout(Duration::from_secs(1), server.write(&block)).await,
             };
             match sent {
                 Ok(sent) => *taken += sent.unwrap(),
@@ -398,8 +398,8 @@ async fn no_more_is_taken_than_the_other_end_takes() {
             }
         }
     }
-    // what the kernel's buffers of two sockets hold, and no more of ours than some chunks
-    assert!(taken.iter().all(|taken| (64 * 1024..16 << 20).contains(taken)), "{taken:?}");
+    // what the two pipes hold, and some chunks
+    assert!(taken.iter().all(|taken| (64 * 1024..1 << 20).contains(taken)), "{taken:?}");
 }
 
 /// Grants a tunnel through which comes what this body has.

@@ -3,9 +3,9 @@
 
 mod support;
 
-use mesh_access_log::register;
+use mesh_access_log::{AccessLog, AccessLogSettings, Format, register};
 use mesh_core::{
-    Governed as _, Pipeline, Protocol, Registry, Stage,
+    Governed as _, Kind, Pipeline, Protocol, Registry, Rejection, Stage, gate_fn,
     pipeline::{Fate, Site, States},
     spec::{LayerSpec, Node},
 };
@@ -112,4 +112,27 @@ fn what_is_wrong_is_said() {
     assert!(fault(json!({ "when": { "status": ["6xx"] } })).contains("5xx"));
     assert!(fault(json!({ "format": { "text": "a", "json": {} } })).contains("access_log.format"));
     assert!(fault(json!({ "format": { "json": {} } })).contains("without fields"));
+}
+
+/// A gate that might refuse is not asked, and hears nothing of it.
+#[test]
+fn what_is_refused_before_the_pipeline_is_logged() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("refused-{}.log", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let format = Format::text("%REQ(:PATH)% %OUTCOME% %RESPONSE_FLAGS%").unwrap();
+    let log = AccessLog::new(AccessLogSettings { format, path: Some(path.clone()), ..AccessLogSettings::default() });
+    let pipeline = Pipeline::<Line>::builder()
+        .gate("limit", gate_fn(|_: &mut line::Request| panic!("it is not asked")))
+        .gate("access_log", log)
+        .build();
+    let observers = pipeline.observers();
+    for kind in [Kind::Malformed, Kind::HeadersTooLarge] {
+        observers.tell_refused(&mut line::Request::new("orders", "place"), &mut Rejection::new(kind));
+    }
+    drop((pipeline, observers));
+    assert!(mesh_access_log::flush(PATIENCE));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "/orders/place rejected DPE\n/orders/place rejected DPE\n");
+    Pipeline::<Line>::default()
+        .observers()
+        .tell_refused(&mut line::Request::new("a", "b"), &mut Rejection::new(Kind::Malformed));
 }
