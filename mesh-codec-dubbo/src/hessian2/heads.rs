@@ -130,7 +130,21 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, whose first tag has been read.
+    #[inline]
     pub(super) fn text(&mut self, tag: u8) -> Result<Text<'a>, Error> {
+        // names, which are most strings
+        if tag <= 0x1f
+            && let Some(content) = self.bytes.get(self.at..self.at + usize::from(tag))
+            && content.is_ascii()
+            && content.len() <= self.limits.length
+        {
+            self.at += content.len();
+            return Ok(Text::new(Pieces::new(content, content.len(), Kind::Whole)));
+        }
+        self.any_text(tag)
+    }
+
+    fn any_text(&mut self, tag: u8) -> Result<Text<'a>, Error> {
         self.pieces(tag, string_head, Kind::Strings, "a string").map(Text::new)
     }
 

@@ -53,16 +53,17 @@ pub(crate) fn end_of(bytes: &[u8], start: usize, units: usize) -> Result<usize, 
                 {
                     (rest, left) = (after, left - 32);
                 }
-                if left >= 8
-                    && let Some(block) = rest.first_chunk::<8>()
-                {
+                // what is behind the run may be in the block too
+                if let Some(block) = rest.first_chunk::<8>() {
                     let others = u64::from_le_bytes(*block) & NOT_ASCII;
-                    let ascii = if others == 0 { 8 } else { others.trailing_zeros() as usize / 8 };
+                    let ascii = (others.trailing_zeros() as usize / 8).min(left);
                     (rest, left) = (&rest[ascii..], left - ascii);
-                } else if left > 0
-                    && let Some((0..=0x7f, after)) = rest.split_first()
-                {
-                    (rest, left) = (after, left - 1);
+                } else {
+                    while left > 0
+                        && let Some((0..=0x7f, after)) = rest.split_first()
+                    {
+                        (rest, left) = (after, left - 1);
+                    }
                 }
             }
             0xc0..=0xdf => {
