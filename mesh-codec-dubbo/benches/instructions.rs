@@ -1,21 +1,21 @@
-//! User instructions per class of streams, counted by callgrind. `cargo bench -p mesh-codec-dubbo --bench instructions`
-//! (needs valgrind)
+//! User instructions for all streams of a class, counted by callgrind: `cargo bench -p mesh-codec-dubbo --bench
+//! instructions` (needs valgrind), and a part of `cargo xtask hessian2`.
 
 mod streams;
 
 use mesh_test::instructions::count;
 use std::process::ExitCode;
-use streams::{OPERATIONS, classes};
+use streams::{OPERATIONS, class, names};
 
 fn main() -> ExitCode {
-    let classes = classes();
+    let classes = names();
     let variants: Vec<_> =
-        OPERATIONS.iter().flat_map(|operation| classes.iter().map(move |class| (operation, class))).collect();
-    let names: Vec<String> =
-        variants.iter().map(|((name, _), class)| format!("{name} {}, {} bytes", class.name, class.bytes())).collect();
+        OPERATIONS.iter().flat_map(|operation| (0..classes.len()).map(move |place| (operation, place))).collect();
+    let names: Vec<String> = variants.iter().map(|((name, _), place)| format!("{}\t{name}", classes[*place])).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     count(&names, 20, |variant, calls| {
-        let ((_, operation), class) = variants[variant];
-        (0..calls).for_each(|_| operation(class));
+        let ((_, operation), place) = variants[variant];
+        let class = class(place);
+        (0..calls).for_each(|_| operation(&class));
     })
 }

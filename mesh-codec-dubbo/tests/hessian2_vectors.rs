@@ -3,7 +3,7 @@
 
 mod support;
 
-use mesh_codec_dubbo::hessian2::{Limits, Reader, Text, Token, decode, encode};
+use mesh_codec_dubbo::hessian2::{ErrorKind, Limit, Limits, Reader, Text, Token, Value, decode, encode};
 use mesh_test::alloc::{Counting, count};
 use support::{compare, good, hex, load};
 
@@ -192,4 +192,39 @@ fn texts_are_borrowed_where_their_bytes_are_those_of_a_rust_string() {
     assert_eq!(text("lite.str_emoji_1"), ("\u{1f600}".into(), false));
     assert_eq!(text("lite.str_lone_low"), ("\u{fffd}x".into(), false));
     assert_eq!(text("lite.str_ascii_32769"), (vec![b'a'; 32769], false));
+}
+
+#[test]
+fn memory_is_bounded_by_the_bytes_whatever_they_say() {
+    assert_eq!(size_of::<Value>(), 24);
+    let deep = |unit: &[u8], end: &[u8]| [unit.repeat(500), end.to_vec()].concat();
+    // an open list for each, which announces as many values as there are bytes
+    let announced: Vec<u8> = (0..500_u16).flat_map(|at| [b'X', 0xd4, 0x07 - (at >> 8) as u8, 0]).collect();
+    let hostile: [(&str, Vec<u8>); 9] = [
+        ("empty lists", [&[b'W'][..], &[0x78].repeat(100_000), b"Z"].concat()),
+        ("announced lengths", [announced, vec![0x90; 2000]].concat()),
+        ("objects without fields", [b"C\x00\x90W".as_slice(), &[0x60].repeat(100_000), b"Z"].concat()),
+        ("classes", [b"C\x00\x90".repeat(60_000), b"\x60".to_vec()].concat()),
+        (
+            "a class of many fields",
+            [b"C\x00I\x00\x01\x00\x00".as_slice(), &[0; 65_536], b"\x60", &[b'N'; 65_536]].concat(),
+        ),
+        ("types", [b"W".as_slice(), &b"\x70\x00".repeat(60_000), b"Z"].concat()),
+        ("chunks", [b"R\x00\x00".repeat(50_000), vec![0]].concat()),
+        ("maps", deep(b"H\x90", b"N")),
+        ("a long string that is cut", b"S\xff\xff".iter().chain(&[b'a'; 1000]).copied().collect()),
+    ];
+    for (name, bytes) in hostile {
+        let (result, walked) = count(|| {
+            let mut reader = Reader::new(&bytes, Limits::WALK);
+            reader.skip()
+        });
+        // all growth of tables that double, together
+        assert!(walked.bytes <= 16 * bytes.len() as u64 + 4096, "{name}, a walk: {result:?}, {walked:?}");
+        let (result, decoded) = count(|| decode(&bytes, Limits::DECODE));
+        let result = result.map(|values| values.len());
+        assert!(decoded.bytes <= 160 * bytes.len() as u64 + 4096, "{name}: {result:?}, {decoded:?}");
+    }
+    let many = [&[b'W'][..], &[0x78].repeat(2_000_000), b"Z"].concat();
+    assert_eq!(decode(&many, Limits::DECODE).unwrap_err().kind(), ErrorKind::Limit(Limit::Values));
 }

@@ -83,7 +83,10 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
             steps.run("set-up", setup::instructions);
             steps.run("layers", measure::layers);
         }
-        Some("hessian2") => steps.run("hessian2", measure::hessian2),
+        Some("hessian2") => {
+            steps.run("set-up", setup::instructions);
+            steps.run("hessian2", measure::hessian2);
+        }
         Some("memory") => {
             steps.run("set-up", setup::load);
             steps.run("memory", measure::memory);

@@ -5,7 +5,7 @@
 use mesh_codec_dubbo::hessian2::{Limits, Reader, Value, decode, encode};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use std::{collections::HashMap, fs, hint::black_box, path::Path};
+use std::{fs, hint::black_box, path::Path};
 
 /// Streams of one kind, and the values in each.
 pub(crate) struct Class {
@@ -56,24 +56,36 @@ fn json(path: &Path) -> Json {
     Json::deserialize(&mut json).unwrap()
 }
 
+/// The names of all classes.
+pub(crate) fn names() -> Vec<String> {
+    table().as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// All classes.
 pub(crate) fn classes() -> Vec<Class> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = HashMap::new();
-    let mut classes = Vec::new();
-    for class in json(&root.join("benches/streams/classes.json")).as_array().unwrap() {
-        let file = class["file"].as_str().unwrap();
-        let file =
-            files.entry(file.to_owned()).or_insert_with(|| json(&root.join(format!("tests/vectors/{file}.json"))));
-        let ids: Vec<&str> = class["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
-        let sizes = class["least"].as_u64().unwrap_or(0)..class["most"].as_u64().unwrap_or(u64::MAX);
-        let vectors = file["vectors"].as_array().unwrap().iter();
-        let named = vectors.filter(|vector| ids.iter().any(|id| vector["id"].as_str().unwrap().starts_with(id)));
-        let streams = named.map(|vector| unhex(vector["hex"].as_str().unwrap()));
-        let streams: Vec<Vec<u8>> = streams.filter(|stream| sizes.contains(&(stream.len() as u64))).collect();
-        let values = streams.iter().map(|stream| decode(stream, Limits::DECODE).unwrap()).collect();
-        classes.push(Class { name: class["name"].as_str().unwrap().to_owned(), streams, values });
-    }
-    classes
+    (0..names().len()).map(class).collect()
+}
+
+/// One class, by its place in the table.
+pub(crate) fn class(place: usize) -> Class {
+    let class = &table()[place];
+    let file = json(&root().join(format!("tests/vectors/{}.json", class["file"].as_str().unwrap())));
+    let ids: Vec<&str> = class["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    let sizes = class["least"].as_u64().unwrap_or(0)..class["most"].as_u64().unwrap_or(u64::MAX);
+    let vectors = file["vectors"].as_array().unwrap().iter();
+    let named = vectors.filter(|vector| ids.iter().any(|id| vector["id"].as_str().unwrap().starts_with(id)));
+    let streams = named.map(|vector| unhex(vector["hex"].as_str().unwrap()));
+    let streams: Vec<Vec<u8>> = streams.filter(|stream| sizes.contains(&(stream.len() as u64))).collect();
+    let values = streams.iter().map(|stream| decode(stream, Limits::DECODE).unwrap()).collect();
+    Class { name: class["name"].as_str().unwrap().to_owned(), streams, values }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn table() -> Json {
+    json(&root().join("benches/streams/classes.json"))
 }
 
 fn unhex(hex: &str) -> Vec<u8> {

@@ -24,6 +24,7 @@
 mod decoder;
 mod encode;
 mod error;
+mod heads;
 mod java_string;
 #[cfg(feature = "json")]
 pub mod json;

@@ -53,16 +53,17 @@ pub(crate) fn end_of(bytes: &[u8], start: usize, units: usize) -> Result<usize, 
                 {
                     (rest, left) = (after, left - 32);
                 }
-                if left >= 8
-                    && let Some(block) = rest.first_chunk::<8>()
-                {
+                // what is behind the run may be in the block too
+                if let Some(block) = rest.first_chunk::<8>() {
                     let others = u64::from_le_bytes(*block) & NOT_ASCII;
-                    let ascii = if others == 0 { 8 } else { others.trailing_zeros() as usize / 8 };
+                    let ascii = (others.trailing_zeros() as usize / 8).min(left);
                     (rest, left) = (&rest[ascii..], left - ascii);
-                } else if left > 0
-                    && let Some((0..=0x7f, after)) = rest.split_first()
-                {
-                    (rest, left) = (after, left - 1);
+                } else {
+                    while left > 0
+                        && let Some((0..=0x7f, after)) = rest.split_first()
+                    {
+                        (rest, left) = (after, left - 1);
+                    }
                 }
             }
             0xc0..=0xdf => {
@@ -157,8 +158,9 @@ fn unit(bytes: &[u8]) -> Option<(u16, Option<u16>, &[u8])> {
 
 /// How many UTF-16 units a text has.
 pub(crate) fn units_of(text: &str) -> usize {
-    let of = |byte: &u8| usize::from(byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0);
-    text.as_bytes().iter().map(of).sum()
+    let of = |byte: &u8| u8::from(byte & 0xc0 != 0x80) + u8::from(*byte >= 0xf0);
+    // two at most for each byte: in blocks, so that bytes can be added up side by side
+    text.as_bytes().chunks(64).map(|block| usize::from(block.iter().map(of).sum::<u8>())).sum()
 }
 
 impl<'a> Text<'a> {
@@ -294,21 +296,28 @@ pub(crate) fn write_str(out: &mut impl BufMut, text: &str) {
         let (before, from) = rest.split_at(at);
         out.put_slice(before.as_bytes());
         let mut chars = from.chars();
-        if let Some(char) = chars.next() {
-            char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit));
+        if let Some(char) = chars.next()
+            && let [high, low] = *char.encode_utf16(&mut [0; 2])
+        {
+            let ([a, b, c], [d, e, f]) = (three(high), three(low));
+            out.put_slice(&[a, b, c, d, e, f]);
         }
         rest = chars.as_str();
     }
     out.put_slice(rest.as_bytes());
 }
 
+/// A unit from U+0800 on.
+fn three(unit: u16) -> [u8; 3] {
+    [0xe0 | (unit >> 12) as u8, 0x80 | (unit >> 6 & 0x3f) as u8, 0x80 | (unit & 0x3f) as u8]
+}
+
 /// Writes a UTF-16 unit by itself.
 pub(crate) fn write_unit(out: &mut impl BufMut, unit: u16) {
-    let low = |bits: u16| 0x80 | (bits & 0x3f) as u8;
     match unit {
         0..=0x7f => out.put_u8(unit as u8),
-        0x80..=0x7ff => out.put_slice(&[0xc0 | (unit >> 6) as u8, low(unit)]),
-        _ => out.put_slice(&[0xe0 | (unit >> 12) as u8, low(unit >> 6), low(unit)]),
+        0x80..=0x7ff => out.put_slice(&[0xc0 | (unit >> 6) as u8, 0x80 | (unit & 0x3f) as u8]),
+        _ => out.put_slice(&three(unit)),
     }
 }
 

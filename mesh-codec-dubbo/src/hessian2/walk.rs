@@ -32,9 +32,20 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Where the bytes are no value, exactly as [`read`](Self::read) refuses them, or more than the limits allow.
+    #[inline]
     pub fn skip(&mut self) -> Result<(), Error> {
+        match self.pass_one()? {
+            None => Ok(()),
+            Some(open) => self.pass_container(open),
+        }
+    }
+
+    /// Goes to the end of a container that is open.
+    fn pass_container(&mut self, mut open: u32) -> Result<(), Error> {
         let mut outer = SmallVec::<[u32; 64]>::new();
-        let mut open = 1;
+        if self.limits.depth == 0 {
+            return Err(self.error(ErrorKind::Limit(Limit::Depth), self.at - 1));
+        }
         loop {
             match open {
                 0 => match outer.pop() {
@@ -54,8 +65,8 @@ impl<'a> Reader<'a> {
                 values => open = values - 1,
             }
             if let Some(inner) = self.pass_one()? {
-                // the value that is asked for is in no container
-                if outer.len() >= self.limits.depth {
+                // with the one that is in it
+                if outer.len() + 1 >= self.limits.depth {
                     return Err(self.error(ErrorKind::Limit(Limit::Depth), self.at - 1));
                 }
                 outer.push(open);

@@ -25,11 +25,16 @@ pub(crate) fn hessian2() -> Outcome {
     let ours = output(&mut cargo(["bench", "--quiet", "--package", "mesh-codec-dubbo", "--bench", "beside"]))?;
     let script = root().join("mesh-codec-dubbo/benches/hessian.mjs");
     let theirs = figures(&output(Command::new("node").arg(script).arg(&dir))?);
+    let counted = output(&mut cargo(["bench", "--quiet", "--package", "mesh-codec-dubbo", "--bench", "instructions"]))?;
+    let counted: BTreeMap<&str, &str> = counted
+        .lines()
+        .filter_map(|line| line.strip_suffix(" instructions").and_then(|line| line.rsplit_once(": ")))
+        .collect();
     let mut text = format!(
-        "# Hessian2\n\nThe streams of the test vectors, in classes: bytes per second, the best of five rounds, and \
-         allocations for all streams of a class. Beside it npm's {PEER} under Node, for scale, where it can do all of \
-         them.\n\n| streams | | bytes | MB/s | allocations | hessian.js, MB/s | times |\n\
-         | --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "# Hessian2\n\nThe streams of the test vectors, in classes. For all streams of a class: user instructions, \
+         allocations, and bytes per second of CPU, the best of five rounds. Beside it npm's {PEER} under Node, for \
+         scale.\n\n| streams | | bytes | instructions | allocations | MB/s | hessian.js, MB/s | times |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     );
     let megabytes = |(bytes, time, _): &(f64, f64, u64)| bytes / time * 1000.0;
     let ours = figures(&ours);
@@ -40,7 +45,12 @@ pub(crate) fn hessian2() -> Outcome {
         let (bytes, _, allocations) = figure;
         let beside = theirs.get(key).filter(|(same, _, _)| same == bytes).map(megabytes);
         let (name, operation) = key;
-        let _ = write!(text, "| {name} | {operation} | {bytes} | {:.0} | {allocations} |", megabytes(figure));
+        let instructions = counted.get(&*format!("{name}\t{operation}")).copied().unwrap_or("–");
+        let _ = write!(
+            text,
+            "| {name} | {operation} | {bytes} | {instructions} | {allocations} | {:.0} |",
+            megabytes(figure)
+        );
         let _ = match beside {
             Some(beside) => writeln!(text, " {beside:.1} | {:.1} |", megabytes(figure) / beside),
             None => writeln!(text, " – | – |"),

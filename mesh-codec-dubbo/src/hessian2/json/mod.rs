@@ -25,9 +25,9 @@
 //! ```
 //! use mesh_codec_dubbo::hessian2::{Value, json};
 //!
-//! let user = Value::object("demo.User", [("name", "Ada".into()), ("born", Value::Date(-4_868_640_000_000))]);
+//! let user = Value::object("demo.User", [("name", "Ada".into()), ("born", Value::Date(-4_861_728_000_000))]);
 //! let text = json::to_string(&user, &json::Options::default())?;
-//! assert_eq!(text, r#"{"name":"Ada","born":"1815-09-20T00:00:00Z"}"#);
+//! assert_eq!(text, r#"{"name":"Ada","born":"1815-12-10T00:00:00Z"}"#);
 //! let map = json::from_slice(text.as_bytes())?;
 //! assert_eq!(map.get("name"), Some(&"Ada".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
