@@ -23,6 +23,11 @@ use std::{cell::RefCell, fmt, sync::OnceLock, thread::LocalKey, time::Duration};
 /// Of a body that is not Hessian2 nothing is known ([`is_opaque`](Self::is_opaque)): service and method are empty, there
 /// are no attachments, and none can be set. It goes on as it is.
 ///
+/// # Whom a provider believes
+/// `service` and `version` are what the consumer says at the start of the body, as its own logs have it. Java's providers look
+/// the service up by the attachments `path`, `version` and `group` where these are there: a rule that has to hold against a
+/// consumer that lies asks for them too.
+///
 /// # Attachments that come twice
 /// The last one of a name counts, as in Java. Where none is written exactly so, the last one in another case does:
 /// layers ask in lower case.
