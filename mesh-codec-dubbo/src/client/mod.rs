@@ -34,6 +34,8 @@
 //! - A call from the upstream (a callback) is answered with status 70: nobody here knows whom it is for.
 //! - It is closed when the last clone of the client has been dropped and all calls have been answered.
 //!
+//! [`probe`] asks over a connection of its own whether a provider is there, for health checks.
+//!
 //! # Bounds
 //! Calls wait, first come, first served, while [`Options::max_in_flight`] are under way or [`Options::max_buffered`] bytes
 //! are to be written, and are refused ([`Kind::PoolFull`]) when as many wait as may.
@@ -53,10 +55,12 @@
 mod connect;
 mod driver;
 mod future;
+mod probe;
 mod state;
 
 pub use connect::{Connect, Connecting, Transport};
 pub use future::ResponseFuture;
+pub use probe::probe;
 
 #[cfg(doc)]
 use crate::UpstreamErrorKind;
