@@ -7,7 +7,7 @@ mod common;
 use common::wire::{Peer, client, pair};
 use mesh_codec_dubbo::{
     Answer, DubboError, Request, Response, UpstreamErrorKind,
-    client::{Client, Options},
+    client::{Client, Options, probe},
     frame::{Event, Flags, Frame, Head, Serialization, Status},
 };
 use mesh_core::{Context, Health, HealthFlag, Kind, Refusal, RequestView, time};
@@ -378,4 +378,38 @@ async fn opaque_calls_pass_as_they_are() {
     let response = call.await.unwrap().unwrap();
     assert!(matches!(response.answer(), Ok(Answer::Opaque)));
     assert_eq!(response.body(), &b"\x03"[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_asks_for_one_heartbeat() {
+    let (ours, theirs) = pair();
+    let asked = tokio::spawn(probe(theirs, SECOND));
+    let mut peer = Peer::new(ours);
+    let frame = peer.next().await.unwrap();
+    assert_eq!(frame.event(), Some(Event::Heartbeat));
+    peer.send(&Frame::heartbeat(9)).await;
+    peer.send(&frame.heartbeat_answer()).await;
+    asked.await.unwrap().unwrap();
+
+    let fails = |answer: Option<Frame>| async move {
+        let (ours, theirs) = pair();
+        let asked = tokio::spawn(probe(theirs, SECOND));
+        let mut peer = Peer::new(ours);
+        let _ = peer.next().await.unwrap();
+        match answer {
+            Some(answer) => peer.send(&answer).await,
+            None => drop(peer),
+        }
+        asked.await.unwrap().unwrap_err().to_string()
+    };
+    assert_eq!(fails(None).await, "upstream reset: closed by the upstream");
+    assert_eq!(fails(Some(Frame::read_only(1))).await, "upstream reset: the provider wants no calls");
+    // a peer that says something else, and then nothing
+    let (ours, theirs) = pair();
+    let start = tokio::time::Instant::now();
+    let asked = tokio::spawn(probe(theirs, SECOND));
+    let mut peer = Peer::new(ours);
+    peer.send(&Frame::heartbeat(1)).await;
+    assert_eq!(asked.await.unwrap().unwrap_err().to_string(), "upstream reset: no answer to a heartbeat within 1s");
+    assert!(start.elapsed() < SECOND * 2);
 }

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use tokio_util::codec::Decoder;
 
 /// A buffer with one frame after the other, and another to write to.
-pub struct Wire {
+pub(crate) struct Wire {
     frame: Vec<u8>,
     input: BytesMut,
     output: BytesMut,
@@ -21,15 +21,15 @@ impl Wire {
         Self { frame, input: BytesMut::new(), output: BytesMut::with_capacity(1 << 20) }
     }
 
-    pub fn small() -> Self {
+    pub(crate) fn small() -> Self {
         Self::call("the quick brown fox".to_owned())
     }
 
-    pub fn large() -> Self {
+    pub(crate) fn large() -> Self {
         Self::call("0123456789abcdef".repeat(4096))
     }
 
-    pub fn answer() -> Self {
+    pub(crate) fn answer() -> Self {
         let request = Request::of("demo.DemoService", "sayHello").build();
         let mut out = BytesMut::new();
         Response::value(&request, |writer| writer.string("Hello the quick brown fox")).write(7, &mut out);
@@ -47,7 +47,8 @@ impl Wire {
         Self::new(out.to_vec())
     }
 
-    pub fn bytes(&self) -> u64 {
+    #[allow(dead_code, reason = "instructions are counted per call only")]
+    pub(crate) fn bytes(&self) -> u64 {
         self.frame.len() as u64
     }
 
@@ -65,9 +66,9 @@ impl Wire {
     }
 }
 
-pub type Variant = (&'static str, fn() -> Wire, fn(&mut Wire));
+pub(crate) type Variant = (&'static str, fn() -> Wire, fn(&mut Wire));
 
-pub const VARIANTS: [Variant; 7] = [
+pub(crate) const VARIANTS: [Variant; 7] = [
     ("frame", Wire::small, frame),
     ("call: frame and names", Wire::small, names),
     ("call: and an attachment", Wire::small, attachment),

@@ -1,7 +1,7 @@
 //! The attachments of a body, and what is changed of them: a layer over bytes that stay as they came.
 
 use crate::hessian2::{Error, Limits, Reader, Text, Token, Writer};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
 /// What is known of the attachments of a body.
@@ -70,6 +70,20 @@ impl Span {
         }
     }
 
+    /// A string of ASCII in one piece of less than 1024 units, as nearly all are, and where it ends: seen at a glance.
+    /// Nothing for any other value.
+    pub(super) fn plain(body: &[u8], at: usize) -> Option<(Self, usize)> {
+        let (start, length) = match *body.get(at)? {
+            tag @ 0x00..=0x1f => (at + 1, usize::from(tag)),
+            tag @ 0x30..=0x33 => (at + 2, usize::from(tag - 0x30) << 8 | usize::from(*body.get(at + 1)?)),
+            _ => return None,
+        };
+        let end = start + length;
+        // a unit is a byte then
+        let is_plain = body.get(start..end)?.is_ascii();
+        is_plain.then_some((Self { start: start as u32, end: end as u32, in_body: true }, end))
+    }
+
     fn of_copy(text: &[u8], texts: &mut Texts) -> Self {
         let start = texts.len() as u32;
         texts.extend_from_slice(text);
@@ -84,7 +98,7 @@ impl Span {
 
 impl Attachments {
     /// Reads them from where they begin.
-    pub(super) fn read(reader: &mut Reader<'_>, body: &[u8]) -> Result<Self, Error> {
+    pub(super) fn read<'a>(mut reader: Reader<'a>, body: &'a [u8]) -> Result<Self, Error> {
         let mut read = Self { items: SmallVec::new(), texts: Texts::new(), place: Place::Absent, is_changed: false };
         if reader.is_at_end() {
             return Ok(read);
@@ -93,49 +107,53 @@ impl Attachments {
             read.place = Place::Null { at: reader.position() as u32 - 1 };
             return Ok(read);
         }
+        let mut at = reader.position();
         loop {
-            let start = reader.position();
-            let mark = reader.mark();
-            let key = match reader.read_or_end()? {
-                None => break,
-                Some(Token::String(key)) => Some(Span::of(&key, reader.position(), &mut read.texts)),
-                Some(_) => {
-                    reader.rewind(&mark);
-                    reader.skip()?;
-                    None
-                }
-            };
+            if let Some((key, value_start)) = Span::plain(body, at)
+                && let Some((value, end)) = Span::plain(body, value_start)
+            {
+                read.push([at, value_start, end], key, Some(value), true);
+                at = end;
+                continue;
+            }
+            if body.get(at) == Some(&b'Z') {
+                read.place = Place::Map { end: at as u32 };
+                return Ok(read);
+            }
+            reader = Reader::resume(body, at, reader.into_tables(), Limits::WALK);
+            let key = read.text(&mut reader)?;
             let value_start = reader.position();
-            let mark = reader.mark();
-            let value = match reader.read()? {
-                Token::String(value) => Some(Span::of(&value, reader.position(), &mut read.texts)),
-                _ => {
-                    reader.rewind(&mark);
-                    reader.skip()?;
-                    None
-                }
-            };
-            let Some(key) = key else { continue };
-            let is_loose = body[start] != b'C' && !defines(body[value_start]);
-            read.items.push(Item {
-                start: start as u32,
-                value_start: value_start as u32,
-                end: reader.position() as u32,
-                key,
-                value,
-                is_loose,
-                state: State::Kept,
-            });
+            let value = read.text(&mut reader)?;
+            let end = reader.position();
+            if let Some(key) = key {
+                let is_loose = body[at] != b'C' && !defines(body[value_start]);
+                read.push([at, value_start, end], key, value, is_loose);
+            }
+            at = end;
         }
-        read.place = Place::Map { end: reader.position() as u32 - 1 };
-        Ok(read)
     }
 
-    /// Those of a body that has none yet.
-    pub(super) fn of_body(body: &Bytes, arguments: impl FnOnce(&mut Reader<'_>) -> Result<(), Error>) -> Option<Self> {
-        let mut reader = Reader::new(body, Limits::WALK);
-        arguments(&mut reader).ok()?;
-        Self::read(&mut reader, body).ok()
+    /// Passes a value; a string is kept.
+    fn text(&mut self, reader: &mut Reader<'_>) -> Result<Option<Span>, Error> {
+        let mark = reader.mark();
+        if let Token::String(text) = reader.read()? {
+            return Ok(Some(Span::of(&text, reader.position(), &mut self.texts)));
+        }
+        reader.rewind(&mark);
+        reader.skip()?;
+        Ok(None)
+    }
+
+    fn push(&mut self, [start, value_start, end]: [usize; 3], key: Span, value: Option<Span>, is_loose: bool) {
+        self.items.push(Item {
+            start: start as u32,
+            value_start: value_start as u32,
+            end: end as u32,
+            key,
+            value,
+            is_loose,
+            state: State::Kept,
+        });
     }
 
     /// The place of the one that counts: the last of the name as it is written, else the last of the name in any case.
@@ -277,6 +295,11 @@ impl Attachments {
 }
 
 fn write_text(text: &[u8], out: &mut BytesMut) {
+    if text.len() < 0x20 && text.is_ascii() {
+        out.put_u8(text.len() as u8);
+        out.put_slice(text);
+        return;
+    }
     // all of them were UTF-8 when they were taken in
     Writer::new(out).string(std::str::from_utf8(text).unwrap_or(""));
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     frame::{Flags, Frame, HEADER_LEN, Head, Serialization, Status},
-    hessian2::{Error, Limits, Reader},
+    hessian2::{Error, Limits, Reader, Tables},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use mesh_core::{Context, RequestView};
@@ -22,6 +22,11 @@ use std::{cell::RefCell, fmt, sync::OnceLock, thread::LocalKey, time::Duration};
 /// # Other serializations
 /// Of a body that is not Hessian2 nothing is known ([`is_opaque`](Self::is_opaque)): service and method are empty, there
 /// are no attachments, and none can be set. It goes on as it is.
+///
+/// # Whom a provider believes
+/// `service` and `version` are what the consumer says at the start of the body, as its own logs have it. Java's providers look
+/// the service up by the attachments `path`, `version` and `group` where these are there: a rule that has to hold against a
+/// consumer that lies asks for them too.
 ///
 /// # Attachments that come twice
 /// The last one of a name counts, as in Java. Where none is written exactly so, the last one in another case does:
@@ -50,6 +55,8 @@ struct Names {
     /// Where they end, and how many arguments follow; nothing of a descriptor that is none.
     end: usize,
     arguments: Option<u32>,
+    /// All of them are plain strings, and nothing is defined among them.
+    is_plain: bool,
     texts: Texts,
 }
 
@@ -83,25 +90,60 @@ impl Recycle for Inner {
 /// The parameters of the methods by which generic calls are made.
 const GENERIC: &[u8] = b"Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;";
 
+/// The names, where all are plain, and where they end.
+fn plain(body: &[u8]) -> Option<([Span; 5], usize)> {
+    let (dubbo, end) = Span::plain(body, 0)?;
+    let (path, end) = Span::plain(body, end)?;
+    let (version, end) = Span::plain(body, end)?;
+    let (method, end) = Span::plain(body, end)?;
+    let (descriptor, end) = Span::plain(body, end)?;
+    Some(([dubbo, path, version, method, descriptor], end))
+}
+
 impl Names {
     /// Reads them, in place: what is not named is nothing.
     fn read(&mut self, body: &[u8]) -> Result<(), Error> {
-        let mut reader = Reader::new(body, Limits::WALK);
-        self.dubbo = self.text(&mut reader)?;
-        self.path = self.text(&mut reader)?;
-        self.version = self.text(&mut reader)?;
-        self.method = self.text(&mut reader)?;
-        self.descriptor = self.text(&mut reader)?;
-        self.end = reader.position();
-        self.called = None;
+        match plain(body) {
+            Some(([dubbo, path, version, method, descriptor], end)) => {
+                self.dubbo = Some(dubbo);
+                self.path = Some(path);
+                self.version = Some(version);
+                self.method = Some(method);
+                self.descriptor = Some(descriptor);
+                (self.end, self.is_plain) = (end, true);
+            }
+            None => {
+                let mut reader = Reader::new(body, Limits::WALK);
+                self.dubbo = self.text(&mut reader)?;
+                self.path = self.text(&mut reader)?;
+                self.version = self.text(&mut reader)?;
+                self.method = self.text(&mut reader)?;
+                self.descriptor = self.text(&mut reader)?;
+                (self.end, self.is_plain) = (reader.position(), false);
+            }
+        }
         let descriptor = self.bytes(&self.descriptor, body);
         let is_generic =
             descriptor == GENERIC && matches!(self.bytes(&self.method, body), b"$invoke" | b"$invokeAsync");
         self.arguments = parameters(descriptor);
-        if is_generic {
+        self.called = None;
+        if is_generic && let Some(mut reader) = self.reader(body) {
             self.called = self.text(&mut reader).ok().flatten();
         }
         Ok(())
+    }
+
+    /// A reader behind them, with all that was defined there.
+    fn reader<'a>(&self, body: &'a [u8]) -> Option<Reader<'a>> {
+        if self.is_plain {
+            return Some(Reader::resume(body, self.end, Tables::new(), Limits::WALK));
+        }
+        let mut reader = Reader::new(body, Limits::WALK);
+        // they could be read when the request was made
+        for _ in 0..5 {
+            reader.skip().ok()?;
+        }
+        Some(reader)
     }
 
     fn text(&mut self, reader: &mut Reader<'_>) -> Result<Option<Span>, Error> {
@@ -190,12 +232,7 @@ impl Request {
         if self.is_opaque() {
             return None;
         }
-        let mut reader = Reader::new(&self.0.body, Limits::WALK);
-        // they could be read when the request was made
-        for _ in 0..5 {
-            reader.skip().ok()?;
-        }
-        Some(reader)
+        self.0.names.reader(&self.0.body)
     }
 
     /// The body as it came, without what is changed of it.
@@ -279,7 +316,9 @@ impl Inner {
             return None;
         }
         let arguments = self.names.arguments?;
-        Attachments::of_body(&self.body, |reader| (0..5 + arguments).try_for_each(|_| reader.skip()))
+        let mut reader = self.names.reader(&self.body)?;
+        (0..arguments).try_for_each(|_| reader.skip()).ok()?;
+        Attachments::read(reader, &self.body).ok()
     }
 }
 

@@ -219,7 +219,7 @@ impl Inner {
             5 => {}
             _ => return None,
         }
-        Attachments::read(&mut reader, &self.body).ok()
+        Attachments::read(reader, &self.body).ok()
     }
 }
 
