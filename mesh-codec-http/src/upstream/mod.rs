@@ -462,3 +462,13 @@ async fn on_another(shared: Arc<Shared>, mut failed: Box<http2::Failed>, is_firs
     };
     sent.map(|response| about.respond(response)).map_err(|failed| about.failed(failed.error))
 }
+
+#[cfg(test)]
+mod tests {
+    /// Of a request on a connection that is there.
+    #[test]
+    fn a_future_is_small() {
+        let size = size_of::<super::OnIdle>();
+        assert!(size <= 512, "{size}");
+    }
+}

@@ -92,7 +92,8 @@ fn parse(bytes: &[u8], to_head: bool) -> Result<Parsed, Malformed> {
     let is_current = parsed.version == Some(1);
     // one copy, of which the values are parts
     let whole = Bytes::copy_from_slice(bytes);
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    // with room for what is added on the way to the client
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 2);
     let (mut length_fields, mut is_coded, mut keeps_alive) = (0, false, is_current);
     let mut closes = false;
     for field in parsed.headers.iter() {

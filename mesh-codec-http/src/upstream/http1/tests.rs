@@ -220,3 +220,10 @@ proptest! {
         let _ = head::read(&mut partial, b"\r\n\r\n", to_head);
     }
 }
+
+/// What an idle connection takes beside its socket, and what a request on its way holds beside its head and body.
+#[test]
+fn a_connection_is_small() {
+    let (connection, message) = (size_of::<super::Http1>(), size_of::<super::Message>());
+    assert!(connection <= 256 && message <= 256, "{connection}, {message}");
+}
