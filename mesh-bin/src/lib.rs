@@ -20,6 +20,7 @@
 //! | `mesh layers` | prints the registered layers |
 
 mod arguments;
+mod pages;
 mod run;
 
 use arguments::{Command, Format, HELP};

@@ -61,6 +61,7 @@ async fn control(
     if is_default {
         print!("{}", banner(&engine, admin_address));
     }
+    tokio::spawn(crate::pages::release_after_start());
     let code = until_end(&engine, reloader.as_ref(), &mut signals, application).await;
     engine.shutdown_as_configured().await;
     tracing::info!("ended");

@@ -43,7 +43,7 @@ pub(super) trait Codec: Send {
     fn into_watched(self) -> Option<Watched<Self::Io>>;
 }
 
-type Http1<I, S> = http1::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>>;
+pub(super) type Http1<I, S> = http1::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>>;
 type Http2<I, S> = http2::Connection<TokioIo<Watched<Rewind<I>>>, Calls<S>, TokioExecutor>;
 
 pub(super) fn http1<I, S>(

@@ -98,7 +98,8 @@ where
                 if let Some(tunnel) = self.connection.take_tunnel() {
                     if let Some(io) = self.codec.into_tunnel() {
                         let tunnel = tunnel.run(io, self.connection.options().idle_timeout);
-                        until_cut(tunnel, &self.connection, &self.watch).await;
+                        // in a box as all that few connections come to: a connection's future stays small
+                        Box::pin(until_cut(tunnel, &self.connection, &self.watch)).await;
                     }
                 } else if self.connection.is_unread()
                     && let Some(io) = self.codec.into_watched()
@@ -127,9 +128,12 @@ where
                 self.connection.refuse_unread(Rejection::new(Kind::HeaderTimeout));
                 if let Some(mut io) = self.codec.into_watched().and_then(Watched::into_written_out) {
                     // it fits into any socket's buffer; a client that is gone does not want it
-                    if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, io.write_all(REQUEST_TIMEOUT)).await {
-                        Box::pin(linger(io)).await;
-                    }
+                    Box::pin(async move {
+                        if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, io.write_all(REQUEST_TIMEOUT)).await {
+                            linger(io).await;
+                        }
+                    })
+                    .await;
                 }
                 Ok(Ended::Closed)
             }

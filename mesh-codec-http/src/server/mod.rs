@@ -259,3 +259,40 @@ async fn detect_until<I: AsyncRead + Unpin>(io: I, idle: Duration, drain: &Watch
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{Ready, ready};
+
+    /// Answers nothing.
+    struct Nothing;
+
+    impl Service<Request> for Nothing {
+        type Response = Response;
+        type Error = HttpError;
+        type Future = Ready<Result<Response, HttpError>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), HttpError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request) -> Self::Future {
+            ready(Ok(Response::default()))
+        }
+    }
+
+    /// What a connection is made of beside buffers, and what a request adds to it before the service's own future.
+    #[tokio::test]
+    async fn a_connection_is_small() {
+        let (io, _other) = tokio::io::duplex(1);
+        let drain = mesh_net::Drain::new();
+        let server = Server::new(Options::default());
+        let future = size_of_val(&server.serve(io, Arc::default(), Nothing, drain.watch()));
+        let shared = size_of::<Connection>() + size_of::<Peer>();
+        let codec = size_of::<codec::Http1<tokio::io::DuplexStream, Nothing>>();
+        assert!(future + shared + codec <= 2048, "{future} + {shared} + {codec}");
+        let request = size_of::<call::Call<Ready<Result<Response, HttpError>>>>();
+        assert!(request <= 512, "{request}");
+    }
+}

@@ -46,7 +46,7 @@ pub(super) struct Http2 {
     idle: Option<(u64, Nanos)>,
     /// When it has become too old for another request.
     pub(super) expires: Nanos,
-    line: Arc<Line>,
+    line: Line,
     ping: Option<PingPong>,
     silence: Silence,
 }
@@ -249,10 +249,10 @@ pub(super) async fn open(shared: Arc<Shared>, number: u64) {
 
 /// Connects, and waits for the first bytes of the upstream: its settings, which say how many streams it takes. A
 /// peer that takes connections and says nothing is found out here.
-async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wire, Bytes>, Arc<Line>), UpstreamError> {
+async fn handshake(shared: &Shared) -> Result<(SendRequest<Bytes>, Connection<Wire, Bytes>, Line), UpstreamError> {
     let connector = &shared.options.connector;
     let transport = connector.connect(&shared.address, shared.options.connect_timeout).await?;
-    let line = Arc::new(Line::default());
+    let line = Line::default();
     let wire = Wire::new(transport, line.clone());
     let (sender, mut connection) = Builder::new()
         .initial_window_size(STREAM_WINDOW)

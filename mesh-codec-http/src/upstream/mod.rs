@@ -6,7 +6,8 @@
 //! # Connections
 //! - **HTTP/1.1**: the idle connection that was used last is taken, so that the others grow old. It comes back when the
 //!   response has been read to its end; a body that is dropped before closes it. It has no task: whoever waits for the
-//!   response or reads the body polls it.
+//!   response or reads the body polls it. What frames a body is decided here, for requests and for responses: one
+//!   `content-length` or `chunked`, else the message is refused; what comes behind a response is never another's.
 //! - **HTTP/2**: requests share a connection, up to the number of streams the upstream takes; then another is made.
 //!   Requests that come while one is being made wait for it.
 //! - There are no more than [`UpstreamOptions::max_connections`] over all threads, exactly. Requests that find none free
@@ -36,10 +37,14 @@
 //! # What it costs
 //! Allocations per call on a connection that is there, with a small response:
 //!
-//! | | ours | hyper's and h2's |
+//! | | ours | h2's |
 //! | --- | --- | --- |
-//! | HTTP/1.1 | the future | the response's channel, the body's channel, what is read into and its reference count |
+//! | HTTP/1.1 | the future, what has come in its size and its reference count, the map of the fields (two) | |
 //! | HTTP/2 | the future, and two for a copy of the head in case it is refused | path, authority, the response's fields and their values |
+//!
+//! An HTTP/1.1 connection has no buffers: a thread reads through one of 32 KiB, and writes a request's head from a vector
+//! that it recycles. So an idle connection takes some 300 bytes and its socket, and a response that its reader leaves
+//! alone no more than 32 KiB.
 //!
 //! A [`Stage`](mesh_core::Stage) around the service adds none. A sweep takes some instructions per idle connection.
 //!
@@ -57,7 +62,6 @@
 //! # Ok(()) }
 //! ```
 
-mod head;
 mod http1;
 mod http2;
 mod limit;
@@ -72,23 +76,19 @@ pub use pool::{connections, sweep};
 pub use wire::{Connect, Connecting, Transport};
 
 use crate::{Body, HttpError, Request, Response, UpstreamError, UpstreamErrorKind, forward};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use http_body::Body as _;
-use http1::{Http1, Sent};
+use http1::{Failed, Http1, Message};
 use http2::InFlight;
-use hyper::{body::Incoming, client::conn::TrySendError};
 use limit::{Grant, Limit};
 use mesh_core::{
-    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Presence, Refusal, Rejection,
-    http::{CallBody, GovernedBody},
-    time,
+    Address, Context as Call, Endpoint, EndpointId, Name, Nanos, Presence, Refusal, Rejection, http::GovernedBody, time,
 };
-use pin_project_lite::pin_project;
 use pool::Acquired;
 use std::{
     fmt,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -259,13 +259,13 @@ impl Service<Request> for Upstream {
                 async move { tunnel::ask(shared, request, &about).await.map_err(|error| about.failed(error)) },
             );
         }
+        let message = Message::new(request);
         match pool::checkout(&shared) {
-            Some(mut connection) => {
-                // sent from here, so that the future need not hold it
-                let sent = connection.send(request, about.is_repeatable);
-                Box::pin(OnIdle { shared, connection: Some(connection), sent, about, again: None })
+            Some(connection) => {
+                let (connection, message) = (Some(connection), Some(message));
+                Box::pin(OnIdle { shared, connection, message, about, again: None })
             }
-            None => Box::pin(on_new(shared, request, about)),
+            None => Box::pin(on_new(shared, message, about)),
         }
     }
 }
@@ -274,7 +274,6 @@ impl Service<Request> for Upstream {
 #[derive(Clone)]
 struct About {
     is_head: bool,
-    is_bodyless: bool,
     /// Without a body and idempotent.
     is_repeatable: bool,
     call: Call,
@@ -295,12 +294,7 @@ fn begin(address: &Address, request: &mut Request, http2: bool) -> Result<About,
     call.begin_attempt();
     let is_bodyless = request.body().is_end_stream();
     let method = request.method();
-    Ok(About {
-        is_head: *method == Method::HEAD,
-        is_bodyless,
-        is_repeatable: is_bodyless && method.is_idempotent(),
-        call,
-    })
+    Ok(About { is_head: *method == Method::HEAD, is_repeatable: is_bodyless && method.is_idempotent(), call })
 }
 
 /// A client of HTTP/1.0 may name no host, an upstream must be told one.
@@ -326,6 +320,13 @@ impl About {
         error
     }
 
+    fn answered(&self, response: Result<http::Response<Body>, UpstreamError>) -> Answer {
+        match response {
+            Ok(response) => Ok(self.respond(response)),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     fn respond<B: Into<Body>>(&self, mut response: http::Response<B>) -> Response {
         let grpc = forward::strip_response(response.headers_mut());
         let bodyless = self.is_head || matches!(response.status().as_u16(), 204 | 304);
@@ -333,62 +334,58 @@ impl About {
     }
 }
 
-pin_project! {
-    /// A request that was sent on a connection from the pool, which may have been closed in the meantime.
-    struct OnIdle<F> {
-        shared: Arc<Shared>,
-        connection: Option<Box<Http1>>,
-        #[pin]
-        sent: F,
-        about: About,
-        again: Option<BoxFuture>,
-    }
+/// A request that is sent on a connection from the pool, which may have been closed in the meantime.
+struct OnIdle {
+    shared: Arc<Shared>,
+    connection: Option<Box<Http1>>,
+    message: Option<Message>,
+    about: About,
+    again: Option<BoxFuture>,
 }
 
-impl<F: Future<Output = Sent>> Future for OnIdle<F> {
+impl Future for OnIdle {
     type Output = Answer;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let me = self.project();
-        if let Some(again) = me.again {
+        let me = self.get_mut();
+        if let Some(again) = &mut me.again {
             return again.as_mut().poll(cx);
         }
-        let Some(connection) = me.connection else { panic!("polled after completion") };
-        let result = ready!(connection.poll_response(me.sent, cx));
-        let Some(connection) = me.connection.take() else { panic!("polled after completion") };
+        let (Some(connection), Some(message)) = (&mut me.connection, &mut me.message) else {
+            panic!("polled after completion")
+        };
+        let result = ready!(connection.poll_response(message, cx));
+        let (Some(connection), Some(message)) = (me.connection.take(), me.message.take()) else {
+            panic!("polled after completion")
+        };
         match result {
-            Ok(response) => Poll::Ready(answered(response, connection, me.about)),
-            Err(failed) => match again(failed, &connection, me.about) {
+            Ok(answered) => Poll::Ready(me.about.answered(connection.respond(answered, message))),
+            Err(failed) => match again(failed, message, &me.about) {
                 Err(error) => Poll::Ready(Err(me.about.failed(error))),
-                Ok(request) => {
+                Ok(message) => {
                     drop(connection);
                     tracing::debug!(address = %me.shared.address, "an idle connection was closed, the request is sent on another");
                     me.about.call.begin_attempt();
-                    me.again.insert(Box::pin(on_new(me.shared.clone(), request, me.about.clone()))).as_mut().poll(cx)
+                    me.again.insert(Box::pin(on_new(me.shared.clone(), message, me.about.clone()))).as_mut().poll(cx)
                 }
             },
         }
     }
 }
 
-/// The request that met a closed connection: as it was if nothing of it was sent, else its head as it was recorded.
+/// The request that met a closed connection: if nothing of it was sent, or it may be sent twice.
 #[cold]
-fn again(mut failed: TrySendError<Request>, connection: &Http1, about: &About) -> Result<Request, UpstreamError> {
-    let unsent = failed.take_message();
-    let error = http1::error_of(failed.into_error());
-    if let Some(request) = unsent {
-        return Ok(request);
+fn again(failed: Failed, mut message: Message, about: &About) -> Result<Message, UpstreamError> {
+    let is_lost = failed.error.kind() == UpstreamErrorKind::Reset && !failed.has_received;
+    if is_lost && (about.is_repeatable || !message.is_begun()) {
+        message.rewind();
+        return Ok(message);
     }
-    match connection.recorded() {
-        Some(head) if error.kind() == UpstreamErrorKind::Reset => {
-            Ok(head.map(|()| CallBody::new(about.call.clone(), Body::empty())))
-        }
-        _ => Err(error),
-    }
+    Err(failed.error)
 }
 
 /// Sends a request on a connection made for it, or, where there are as many as may be, on the next that is free.
-async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
+async fn on_new(shared: Arc<Shared>, mut message: Message, about: About) -> Answer {
     let permit = loop {
         let granted = shared.limit.admit(pool::worker(), true, shared.options.connect_timeout).await;
         let granted = granted.map_err(|error| about.failed(error))?;
@@ -397,28 +394,14 @@ async fn on_new(shared: Arc<Shared>, request: Request, about: About) -> Answer {
             Grant::Connection(connection) => connection,
         };
         if connection.is_reusable() {
-            let sent = connection.send(request, about.is_repeatable);
-            return OnIdle { shared, connection: Some(connection), sent, about, again: None }.await;
+            return OnIdle { shared, connection: Some(connection), message: Some(message), about, again: None }.await;
         }
     };
     let mut connection = Http1::open(&shared, permit).await.map_err(|error| about.failed(error))?;
-    let result = {
-        let mut sent = pin!(connection.send(request, false));
-        poll_fn(|cx| connection.poll_response(sent.as_mut(), cx)).await
-    };
-    match result {
-        Ok(response) => answered(response, connection, &about),
-        Err(failed) => Err(about.failed(http1::error_of(failed.into_error()))),
+    match poll_fn(|cx| connection.poll_response(&mut message, cx)).await {
+        Ok(answered) => about.answered(connection.respond(answered, message)),
+        Err(failed) => Err(about.failed(failed.error)),
     }
-}
-
-fn answered(response: http::Response<Incoming>, connection: Box<Http1>, about: &About) -> Answer {
-    // hyper passes over the other informational ones
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(about.failed(UpstreamError::new(UpstreamErrorKind::Protocol, "it switched protocols unasked")));
-    }
-    let uploading = !about.is_bodyless && about.call.request_ended().is_none();
-    Ok(about.respond(response.map(|body| connection.respond(body, uploading))))
 }
 
 /// A request that was sent on a connection that others use, too.
@@ -478,4 +461,14 @@ async fn on_another(shared: Arc<Shared>, mut failed: Box<http2::Failed>, is_firs
         Err(failed) => Err(failed),
     };
     sent.map(|response| about.respond(response)).map_err(|failed| about.failed(failed.error))
+}
+
+#[cfg(test)]
+mod tests {
+    /// Of a request on a connection that is there.
+    #[test]
+    fn a_future_is_small() {
+        let size = size_of::<super::OnIdle>();
+        assert!(size <= 512, "{size}");
+    }
 }

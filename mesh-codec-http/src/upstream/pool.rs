@@ -258,7 +258,7 @@ pub(super) fn checkout(shared: &Arc<Shared>) -> Option<Box<Http1>> {
 
 /// Puts a connection aside that is ready for another request.
 pub(super) fn park(mut connection: Box<Http1>) {
-    connection.leave();
+    connection.watch();
     connection.idle_since = None;
     let mut connection = Some(connection);
     if let Some(wanted) = connection.take_if(|connection| connection.home.shared.limit.is_wanted()) {

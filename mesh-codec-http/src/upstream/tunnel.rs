@@ -2,10 +2,9 @@
 
 use super::{
     About, Answer, Shared,
-    http1::error_of,
     limit::Grant,
     pool::Home,
-    wire::{Line, Wire, within},
+    wire::{Transport, within},
 };
 use crate::{
     Body, Request, UpstreamError, UpstreamErrorKind,
@@ -33,7 +32,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-type Io = Prefixed<Wire>;
+type Io = Prefixed<Transport>;
 
 /// Sends a request that asks for a tunnel. Its body is what goes through that, once it is granted.
 pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: &About) -> Answer {
@@ -58,7 +57,7 @@ pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: &About) ->
     };
     let transport = within(timeout, shared.options.connector.connect(&shared.address, timeout)).await?;
     let home = Home::enter(&shared, permit);
-    let io = TokioIo::new(Wire::new(transport, Arc::new(Line::default())));
+    let io = TokioIo::new(transport);
     let (mut sender, mut connection) = Builder::new().handshake(io).await.map_err(error_of)?;
     let mut over = false;
     let response = {
@@ -102,6 +101,18 @@ pub(super) async fn ask(shared: Arc<Shared>, request: Request, about: &About) ->
         _ => _ = response.headers_mut().remove(CONTENT_LENGTH),
     }
     Ok(response)
+}
+
+/// What hyper's error says of the upstream.
+fn error_of(error: hyper::Error) -> UpstreamError {
+    let kind = if error.is_user() {
+        UpstreamErrorKind::RequestBody
+    } else if error.is_parse() {
+        UpstreamErrorKind::Protocol
+    } else {
+        UpstreamErrorKind::Reset
+    };
+    UpstreamError::new(kind, error)
 }
 
 fn is_same(asked: Option<&HeaderValue>, switched: Option<&HeaderValue>) -> bool {

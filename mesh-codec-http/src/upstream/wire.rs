@@ -3,10 +3,10 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Release},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -109,119 +109,32 @@ impl Connect for mesh_net::Connector {
     }
 }
 
-/// How much of a request's head is kept to send it again; a longer one is sent once.
-const MAX_RECORDED: usize = 64 * 1024;
-
-/// How much of the room for it stays with the connection.
-const KEPT: usize = 4 * 1024;
-
-/// What the two ends of a connection, its socket and whoever polls it, know together.
-///
-/// It is the waker that the connection is polled with. Wakes from inside (hyper's own channels, while we poll them)
-/// are not handed on to the task: whoever polls goes on to look anyway. Without that the task would be polled once
-/// more for each message.
-#[derive(Default)]
-pub(super) struct Line {
-    task: Mutex<Option<Waker>>,
-    muted: AtomicBool,
-    woken: AtomicBool,
-    received: AtomicBool,
-    recording: AtomicBool,
-    sent: Mutex<Vec<u8>>,
-    /// The socket had nothing to read, and has not been heard of since.
-    quiet: AtomicBool,
-}
-
-impl Wake for Line {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Release);
-        if !self.muted.load(Acquire) {
-            let task = lock(&self.task).take();
-            if let Some(task) = task {
-                task.wake();
-            }
-        }
-    }
-}
+/// Whether bytes have come on a transport since somebody asked.
+#[derive(Clone, Default)]
+pub(super) struct Line(Arc<AtomicBool>);
 
 impl Line {
-    /// Before polling: wakes are held back until [`Line::listen`].
-    pub(super) fn hold(&self) {
-        self.muted.store(true, Release);
-        // read, so that what was noted before that wake is seen: the socket is not quiet any more
-        self.woken.swap(false, AcqRel);
-    }
-
-    /// From now on wakes are for `task`, also one that was held back: for whoever returns `Pending`.
-    pub(super) fn listen(&self, task: &Waker) {
-        let mut slot = lock(&self.task);
-        match &*slot {
-            Some(present) if present.will_wake(task) => {}
-            _ => *slot = Some(task.clone()),
-        }
-        drop(slot);
-        self.muted.store(false, Release);
-        if self.woken.swap(false, AcqRel) {
-            task.wake_by_ref();
-        }
-    }
-
-    /// Nobody waits any more; a wake that was held back is void.
-    pub(super) fn leave(&self) {
-        *lock(&self.task) = None;
-        self.woken.swap(false, AcqRel);
-        self.muted.store(false, Release);
-    }
-
-    /// Whether something has happened on the socket since [`Line::leave`].
-    pub(super) fn is_woken(&self) -> bool {
-        self.woken.load(Acquire)
-    }
-
-    /// A request begins: nothing has come back yet. With `record` what is sent is kept.
-    pub(super) fn begin(&self, record: bool) {
-        self.received.store(false, Release);
-        self.recording.store(record, Release);
-        if record {
-            let mut sent = lock(&self.sent);
-            sent.clear();
-            // one long head must not stay with an idle connection
-            sent.shrink_to(KEPT);
-        }
-    }
-
-    /// Whether a byte has come since [`Line::begin`].
+    /// Whether a byte has come since [`Line::take_received`].
     pub(super) fn has_received(&self) -> bool {
-        self.received.load(Acquire)
+        self.0.load(Acquire)
     }
 
     /// Whether a byte has come since this was asked.
     pub(super) fn take_received(&self) -> bool {
-        self.received.swap(false, AcqRel)
-    }
-
-    /// What was sent since [`Line::begin`], if all of it was kept and no byte has come back.
-    pub(super) fn recorded(&self) -> Option<MutexGuard<'_, Vec<u8>>> {
-        (self.recording.load(Acquire) && !self.has_received()).then(|| lock(&self.sent))
-    }
-
-    fn record(&self, bytes: &[u8]) {
-        let mut sent = lock(&self.sent);
-        if sent.len() + bytes.len() > MAX_RECORDED {
-            self.recording.store(false, Release);
-            *sent = Vec::new();
-        } else {
-            sent.extend_from_slice(bytes);
-        }
+        self.0.swap(false, AcqRel)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A transport that tells its [`Line`] when bytes come.
+pub(super) struct Wire {
+    transport: Transport,
+    line: Line,
+}
+
+impl Wire {
+    pub(super) fn new(transport: Transport, line: Line) -> Self {
+        Self { transport, line }
+    }
 }
 
 /// Passes a call on to the stream inside.
@@ -235,93 +148,15 @@ macro_rules! each {
     };
 }
 
-/// Wakes a line, and notes that it was the socket that did.
-struct Heard(Arc<Line>);
-
-impl Wake for Heard {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.quiet.store(false, Release);
-        self.0.wake_by_ref();
-    }
-}
-
-/// A transport that tells its [`Line`] what passes.
-pub(super) struct Wire {
-    transport: Transport,
-    line: Arc<Line>,
-    quiet: Option<Quiet>,
-}
-
-/// The waker of the line, by which a connection is known that is polled with that; and the socket's.
-struct Quiet {
-    line: Waker,
-    heard: Waker,
-}
-
-impl Wire {
-    pub(super) fn new(transport: Transport, line: Arc<Line>) -> Self {
-        Self { transport, line, quiet: None }
-    }
-
-    /// For a connection that is polled with this waker, that of its line. hyper looks for something to read five times
-    /// for each response; where the socket has not been heard of since, this says so without asking it, which saves 200
-    /// instructions each time.
-    pub(super) fn known_when_quiet(mut self, line: &Waker) -> Self {
-        let heard = Waker::from(Arc::new(Heard(self.line.clone())));
-        self.quiet = Some(Quiet { line: line.clone(), heard });
-        self
-    }
-
-    fn note_written(&self, bytes: &[u8]) {
-        if self.line.recording.load(Acquire) {
-            self.line.record(bytes);
-        }
-    }
-}
-
-fn read(transport: &mut Transport, line: &Line, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    let before = buf.filled().len();
-    let polled = each!(transport, io => Pin::new(io).poll_read(cx, buf));
-    if buf.filled().len() > before {
-        line.received.store(true, Release);
-    }
-    polled
-}
-
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let me = self.get_mut();
-        let Self { transport, line, quiet } = me;
-        let heard = match quiet {
-            Some(quiet) if quiet.line.will_wake(cx.waker()) => &quiet.heard,
-            // a task has it now
-            _ => return read(transport, line, cx, buf),
-        };
-        if line.quiet.load(Acquire) {
-            return Poll::Pending;
-        }
-        // before it is asked: it may be heard of at once
-        line.quiet.store(true, Release);
-        let polled = read(transport, line, &mut Context::from_waker(heard), buf);
-        if polled.is_ready() {
-            line.quiet.store(false, Release);
-        }
-        polled
+        each!(self.get_mut(), io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let me = self.get_mut();
-        let polled = each!(me.transport, io => Pin::new(io).poll_write(cx, buf));
-        if let Poll::Ready(Ok(written)) = polled {
-            me.note_written(&buf[..written]);
-        }
-        polled
+        each!(self.get_mut(), io => Pin::new(io).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -329,20 +164,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let me = self.get_mut();
-        let polled = each!(me.transport, io => Pin::new(io).poll_write_vectored(cx, bufs));
-        if let Poll::Ready(Ok(mut written)) = polled {
-            for buf in bufs {
-                let part = written.min(buf.len());
-                me.note_written(&buf[..part]);
-                written -= part;
-            }
-        }
-        polled
+        each!(self.get_mut(), io => Pin::new(io).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport.kind {
+        match &self.kind {
             Kind::Tcp(io) => io.is_write_vectored(),
             Kind::Unix(io) => io.is_write_vectored(),
             Kind::Other(io) => io.is_write_vectored(),
@@ -350,11 +176,49 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut().transport, io => Pin::new(io).poll_flush(cx))
+        each!(self.get_mut(), io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut().transport, io => Pin::new(io).poll_shutdown(cx))
+        each!(self.get_mut(), io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut me.transport).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            me.line.0.store(true, Release);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().transport).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().transport).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
     }
 }
 
