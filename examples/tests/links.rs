@@ -2,8 +2,15 @@
 
 use std::{fs, path::Path};
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/spec.md", "docs/decisions/README.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/spec.md",
+    "docs/reference.md",
+    "docs/decisions/README.md",
+];
 
 #[test]
 fn links_lead_to_files() {

@@ -20,6 +20,7 @@ Commands:
                      prints the effective pipelines of a spec, every default filled in,
                      runs of gates marked
   schema             prints the JSON Schema of specs, for editors
+  reference          prints a page with every key of a spec, as Markdown
   layers             prints the registered layers with their settings, one line each
 
 Without a command it runs the spec it brings along, and says what to try.
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Check { file: PathBuf },
     Explain { file: PathBuf, format: Format },
     Schema,
+    Reference,
     Layers,
     Help,
     Version,
@@ -98,10 +100,12 @@ fn parse(mut parser: Parser, application: Option<Vec<OsString>>) -> Result<Comma
         (Some("check"), Some(file), _) => Ok(Command::Check { file }),
         (Some("explain"), Some(file), _) => Ok(Command::Explain { file, format: format.unwrap_or_default() }),
         (Some("schema"), ..) => Ok(Command::Schema),
+        (Some("reference"), ..) => Ok(Command::Reference),
         (Some("layers"), ..) => Ok(Command::Layers),
         (Some(name @ ("check" | "explain")), ..) => Err(format!("`mesh {name}` needs a FILE").into()),
         (Some(name), ..) => {
-            Err(format!("there is no command `{name}`; there are run, check, explain, schema and layers").into())
+            Err(format!("there is no command `{name}`; there are run, check, explain, schema, reference and layers")
+                .into())
         }
     }
 }

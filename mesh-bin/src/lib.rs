@@ -17,6 +17,7 @@
 //! | `mesh check FILE` | validates a spec; exit code 0 good, 1 bad, 2 wrong usage |
 //! | `mesh explain FILE [--format text\|json\|mermaid]` | prints the effective pipelines |
 //! | `mesh schema` | prints the JSON Schema of specs |
+//! | `mesh reference` | prints a page with every key of a spec, as Markdown |
 //! | `mesh layers` | prints the registered layers |
 
 mod arguments;
@@ -27,7 +28,7 @@ use arguments::{Command, Format, HELP};
 use mesh_proxy::{
     Layers, Plan, describe, explain, explain_json, explain_mermaid,
     read::{self, Diagnostic},
-    schema,
+    reference, schema,
 };
 use std::process::ExitCode;
 
@@ -78,6 +79,10 @@ pub fn main(layers: Layers) -> ExitCode {
         }),
         Command::Schema => {
             println!("{:#}", schema(&layers));
+            ExitCode::SUCCESS
+        }
+        Command::Reference => {
+            print!("{}", reference(&layers));
             ExitCode::SUCCESS
         }
         Command::Layers => {

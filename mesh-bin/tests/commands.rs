@@ -171,6 +171,16 @@ fn layers_are_listed_with_their_settings() {
 }
 
 #[test]
+fn the_reference_is_a_page() {
+    let output = mesh(&["reference"]);
+    assert_eq!(output.code, Some(0));
+    let row = "| `until_end` | `true` or `false` | to the response | Whether a request counts to the end of its response's body. |";
+    for part in ["# Reference\n", "\n### `concurrency_limit`\n", row] {
+        assert!(output.stdout.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = mesh(&["schema"]);
     assert_eq!(output.code, Some(0));

@@ -21,6 +21,14 @@ use std::{collections::BTreeMap, fmt::Write as _};
 /// The JSON Schema (draft 7) of a whole spec with these layers and sources. It takes what is written, before
 /// environment variables are expanded.
 pub fn schema(layers: &Layers) -> Value {
+    let (mut root, _) = described(layers);
+    References.transform(&mut root);
+    root.insert("title".into(), "A spec of mesh".into());
+    root.to_value()
+}
+
+/// The schema of a spec after environment variables are expanded, and the layers in it with the schemas of their settings.
+pub(crate) fn described(layers: &Layers) -> (Schema, Vec<Registered<'_>>) {
     let mut generator = generator();
     let pipeline = pipeline(&mut generator, layers);
     let discovery = layers.discovery.schema(&mut generator);
@@ -29,14 +37,12 @@ pub fn schema(layers: &Layers) -> Value {
     definitions.insert(Pipeline::NAME.into(), pipeline.into());
     definitions.insert(Discovery::NAME.into(), discovery.into());
     definitions.insert(Registrar::NAME.into(), registrar.into());
-    for layer in all(layers) {
-        let mut settings = (layer.schema)(&mut generator).to_value();
-        with_common_settings(&mut settings, generator.definitions_mut());
+    let mut all: Vec<_> = all(layers).collect();
+    for layer in &mut all {
+        layer.settings = (layer.schema)(&mut generator).to_value();
+        with_common_settings(&mut layer.settings, generator.definitions_mut());
     }
-    let mut root = generator.into_root_schema_for::<Root>();
-    References.transform(&mut root);
-    root.insert("title".into(), "A spec of mesh".into());
-    root.to_value()
+    (generator.into_root_schema_for::<Root>(), all)
 }
 
 /// The registered layers, a line each: name, protocols, settings, and what it does.
@@ -60,13 +66,15 @@ pub fn describe(layers: &Layers) -> String {
 }
 
 /// A layer, of whatever protocols it is registered for.
-struct Registered<'a> {
-    name: &'static str,
-    protocols: Vec<&'static str>,
-    about: &'a str,
+pub(crate) struct Registered<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) protocols: Vec<&'static str>,
+    pub(crate) about: &'a str,
     schema: Box<dyn Fn(&mut SchemaGenerator) -> Schema + 'a>,
+    /// What `schema` gives, in the generator of a whole spec.
+    pub(crate) settings: Value,
     /// The name alone will do, since the defaults do.
-    alone: bool,
+    pub(crate) alone: bool,
 }
 
 /// The layers by name; those of one name have the same settings.
@@ -85,6 +93,7 @@ fn add<'a, P: Protocol>(registry: &'a Registry<P>, all: &mut BTreeMap<&'static s
             protocols: Vec::new(),
             about: factory.about(),
             schema: Box::new(|generator| factory.schema(generator)),
+            settings: Value::Null,
             alone: factory.check(&nothing, &Site::library()).is_ok(),
         });
         registered.protocols.push(P::NAME);
@@ -161,7 +170,7 @@ fn property_names(schema: &Value, definitions: &Map<String, Value>, names: &mut 
 }
 
 /// The name of the definition that a schema refers to.
-fn reference(schema: &Value) -> Option<String> {
+pub(crate) fn reference(schema: &Value) -> Option<String> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/definitions/").map(str::to_owned)
 }
 

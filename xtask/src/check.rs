@@ -62,6 +62,12 @@ fn denied(checks: &[&str]) -> Outcome {
     run(Command::new(program).current_dir(root()).args(["check", "--hide-inclusion-graph"]).args(checks))
 }
 
+/// Every crate as it would be published, built from its package, in the order that they depend on each other; nothing is
+/// sent.
+pub(crate) fn publish(steps: &mut Steps) {
+    steps.run("publish, dry", || run(&mut cargo(["publish", "--workspace", "--dry-run", "--allow-dirty"])));
+}
+
 /// Each crate alone, with none of its features and with all of them.
 ///
 /// A workspace build unites the features of all members, and so hides a crate that only compiles

@@ -31,6 +31,7 @@ usage: cargo xtask TARGET
                 CPU; examples/custom-layer, which is the sidecar with a layer of its own
   deny          licences, bans, sources and advisories of what is depended on, by deny.toml
   ci            test, team, deny without advisories, lint, doc, features: what .ci/run calls
+  publish       every crate as it would be published, built from its package; nothing is sent
   setup         only the set-up of `test`
   bench         criterion benchmarks of all crates; arguments behind it go to criterion
   instructions  user instructions and allocations per call of layers and per proxied request
@@ -68,6 +69,7 @@ fn dispatch(target: Option<&str>, rest: &[String]) -> Outcome {
         Some("doc") => check::doc(&mut steps),
         Some("features") => check::features(&mut steps),
         Some("team") => check::team(&mut steps),
+        Some("publish") => check::publish(&mut steps),
         Some("deny") => {
             check::deny(&mut steps);
             check::advisories(&mut steps);

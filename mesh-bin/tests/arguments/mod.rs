@@ -22,6 +22,7 @@ fn commands() {
     assert_eq!(told("explain --format json a.yaml"), explain(Format::Json));
     assert_eq!(told("explain a.yaml --format=mermaid"), explain(Format::Mermaid));
     assert_eq!(told("schema"), Ok(Command::Schema));
+    assert_eq!(told("reference"), Ok(Command::Reference));
     assert_eq!(told("layers"), Ok(Command::Layers));
     assert_eq!(told("check --help"), Ok(Command::Help));
     assert_eq!(told("-V"), Ok(Command::Version));

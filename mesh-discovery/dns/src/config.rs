@@ -64,11 +64,11 @@ struct Mapping {
     server: Option<Server>,
     /// Which addresses of a name are endpoints. Default: prefer_ip4.
     family: Family,
-    /// An answer is good for so long even where its TTL is shorter. Default 1s, at least 10ms.
+    /// An answer is good for so long even where its TTL is shorter; at least 10ms. Default 1s.
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     min_ttl: Duration,
-    /// An answer is good for so long even where its TTL is longer. Default 5m, at least `min_ttl`.
+    /// An answer is good for so long even where its TTL is longer; at least `min_ttl`. Default 5m.
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     max_ttl: Duration,
@@ -76,7 +76,7 @@ struct Mapping {
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     grace: Duration,
-    /// How long a server may take to answer; it is asked twice. Default 2s, at least 10ms.
+    /// How long a server may take to answer; it is asked twice. At least 10ms. Default 2s.
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     timeout: Duration,

@@ -28,8 +28,8 @@ pub struct EtcdSettings {
     )]
     pub password: Option<String>,
     /// How long endpoints are held that etcd lacks but may only have lost: see [the rule](crate#when-etcd-forgets).
-    /// Default: 60 s, time enough for services to register again. 0 holds none, unless the
-    /// history was lost and nothing at all is there yet.
+    /// Default: 60 s. That is time enough for services to register again. 0 holds none, unless the history was lost and
+    /// nothing at all is there yet.
     #[cfg_attr(feature = "config", serde(default = "default_grace", with = "mesh_core::units::duration"))]
     #[cfg_attr(feature = "config", schemars(schema_with = "mesh_core::units::duration::schema"))]
     pub grace: Duration,

@@ -213,8 +213,8 @@ fn default_poll() -> Duration {
 struct Mapping {
     /// Where the file is, relative to the working directory. It holds a list as `static` does.
     path: PathBuf,
-    /// It is looked at again at the latest after this time, should the file system not tell of a change. Default 30s,
-    /// at least 10ms.
+    /// It is looked at again at the latest after this time, should the file system not tell of a change; at least 10ms.
+    /// Default 30s.
     #[serde(default = "default_poll", with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     poll: Duration,

@@ -322,14 +322,14 @@ impl<'de> Deserialize<'de> for SplitSpec {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Respond {
-    /// Default 200.
+    /// Its status. Default 200.
     #[serde(default = "ok")]
     #[schemars(range(min = 200, max = 599))]
     status: u16,
-    /// Default: none.
+    /// Its header fields. Default: none of its own.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Default: empty.
+    /// Its body. Default: empty.
     #[serde(default)]
     body: String,
 }

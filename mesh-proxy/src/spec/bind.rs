@@ -37,9 +37,12 @@ struct Settings {
     #[schemars(schema_with = "address")]
     address: Node,
     /// The permissions of a Unix socket's file, in octal and in quotes. Default `"0600"`.
-    #[schemars(schema_with = "mode")]
+    #[schemars(with = "Option<Mode>")]
     mode: Option<Node>,
 }
+
+/// What [`read_mode`] reads.
+struct Mode;
 
 fn address(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -49,8 +52,18 @@ fn address(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn mode(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["string", "null"], "pattern": "^0?[0-7]{1,3}$", "examples": ["0660"] })
+impl JsonSchema for Mode {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Mode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^0?[0-7]{1,3}$", "examples": ["0660"] })
+    }
 }
 
 impl JsonSchema for BindSpec {

@@ -94,7 +94,7 @@ pub(super) struct Settings {
     /// How one of them is chosen. Default `p2c`.
     #[schemars(with = "Option<Policy>")]
     load_balancer: Option<Node>,
-    /// The part of healthy endpoints below which all are picked from.
+    /// The part of healthy endpoints below which all are picked from. Default 50%.
     #[schemars(with = "Option<Ratio>")]
     panic_threshold: Option<Node>,
     /// What they speak. Default: as the request came.

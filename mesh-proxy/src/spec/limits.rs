@@ -10,12 +10,14 @@ use std::time::Duration;
 pub struct LimitsSpec {
     /// The most fields in a head, 1 to 10000. Default 100.
     #[serde(deserialize_with = "headers")]
+    #[schemars(range(min = 1, max = 10_000))]
     pub headers: usize,
     /// The largest head, 8KiB to 16MiB. Default 64KiB.
     #[serde(deserialize_with = "header_bytes")]
     pub header_bytes: Size,
     /// The most HTTP/2 streams of a connection at once, at least 1. Default 100.
     #[serde(deserialize_with = "streams")]
+    #[schemars(range(min = 1, max = 1 << 30))]
     pub streams: u32,
     /// The largest body of a request. Default any.
     #[serde(skip_serializing_if = "Option::is_none")]

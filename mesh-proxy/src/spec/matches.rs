@@ -252,10 +252,15 @@ impl<'de> Deserialize<'de> for AbsolutePath {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Matcher {
+    /// It is this text.
     Exact(String),
+    /// It begins so.
     Prefix(String),
+    /// It ends so.
     Suffix(String),
+    /// This expression describes it as a whole.
     Regex(Pattern),
+    /// It is there, or is not; whatever it says.
     Present(bool),
 }
 

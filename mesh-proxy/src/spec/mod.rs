@@ -100,7 +100,7 @@ pub(crate) struct Root {
     /// How many threads serve requests. Default: one per processor that this process may use.
     #[schemars(with = "Option<NonZeroUsize>")]
     workers: Option<Node>,
-    /// How the program ends.
+    /// How the program ends. Default: that of each key.
     #[schemars(with = "Option<ShutdownSpec>")]
     shutdown: Option<Node>,
     /// The listeners, by name.

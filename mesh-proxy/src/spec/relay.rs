@@ -22,7 +22,7 @@ pub struct RelaySpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelayTimeouts {
-    /// How long no byte may move in either direction. Default 1h.
+    /// With `tcp`: how long no byte may move in either direction. Default 1h.
     #[serde(with = "units::duration")]
     #[schemars(schema_with = "units::duration::schema")]
     pub idle: Duration,

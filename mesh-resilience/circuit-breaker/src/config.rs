@@ -76,7 +76,7 @@ struct Mapping {
     /// So many failures in a row open it. Default: 5, where no `window` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     consecutive_failures: Option<NonZeroU32>,
-    /// So large a part of failures among the last calls opens it.
+    /// So large a part of failures among the last calls opens it. Default: they are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     window: Option<Window>,
     /// How long it stays open the first time, 1ms to 5m; twice as long for each further trip in a row, up to 5m. Each

@@ -126,11 +126,13 @@ struct Delay {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FaultAbort")]
 struct AbortMapping {
-    /// An HTTP status, 200 to 599.
+    /// An HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 200, max = 599))]
     status: Option<u16>,
-    /// A gRPC status, 0 to 16.
+    /// A gRPC status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 16))]
     grpc: Option<u16>,
     /// The connection or stream is reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
