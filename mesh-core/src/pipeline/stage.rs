@@ -149,20 +149,38 @@ impl<P: Protocol> Service<P::Request> for Stage<P> {
     }
 
     fn call(&mut self, mut request: P::Request) -> StageFuture<P> {
-        let guards = match &self.run {
-            None => Guards::new(),
-            Some(run) => match run.admit(&mut request) {
-                Ok(guards) => guards,
-                Err(stopped) => return StageFuture(self.stopped(stopped, request)),
-            },
-        };
-        StageFuture(State::Running { inner: self.inner.call(request), guards })
+        match self.admit(&mut request) {
+            Ok(guards) => self.go_on(guards, request),
+            Err(stopped) => self.refused_or_paused(stopped, request),
+        }
     }
 }
 
 impl<P: Protocol> Stage<P> {
+    /// Passes its gates. In two steps, since a request that has been borrowed is copied when it is moved on: whoever calls
+    /// does it once.
+    #[inline]
+    pub(super) fn admit(&self, request: &mut P::Request) -> Result<Guards, Stopped> {
+        match &self.run {
+            None => Ok(Guards::new()),
+            Some(run) => run.admit(request),
+        }
+    }
+
+    /// Calls the service behind its gates.
+    #[inline(always)]
+    pub(super) fn go_on(&mut self, guards: Guards, request: P::Request) -> StageFuture<P> {
+        StageFuture(State::Running { inner: self.inner.call(request), guards })
+    }
+
+    /// What becomes of a request that did not pass them.
     #[cold]
     #[inline(never)]
+    pub(super) fn refused_or_paused(&self, stopped: Stopped, request: P::Request) -> StageFuture<P> {
+        StageFuture(self.stopped(stopped, request))
+    }
+
+    #[cold]
     fn stopped(&self, stopped: Stopped, request: P::Request) -> State<P> {
         match stopped {
             Stopped::Refused(rejection) => State::Refused { rejection: Some(rejection) },

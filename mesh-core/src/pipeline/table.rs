@@ -140,10 +140,20 @@ impl<P: Protocol> StageRef<P> {
     /// The request, if the stage's handle has been dropped: whoever holds references must hold its handle too.
     pub fn try_call(self, request: P::Request) -> Result<StageFuture<P>, P::Request> {
         let retired = RETIRED.load(Acquire);
-        let Some(mut stage) = self.take() else { return Err(request) };
-        let future = stage.call(request);
+        match self.take() {
+            Some(stage) => Ok(self.call_taken(stage, retired, request)),
+            None => Err(request),
+        }
+    }
+
+    #[inline(always)]
+    fn call_taken(self, mut stage: Box<Stage<P>>, retired: u64, mut request: P::Request) -> StageFuture<P> {
+        let future = match stage.admit(&mut request) {
+            Ok(guards) => stage.go_on(guards, request),
+            Err(stopped) => stage.refused_or_paused(stopped, request),
+        };
         self.put_back(stage, retired);
-        Ok(future)
+        future
     }
 
     /// This worker's instance out of the table, or a new one.
@@ -209,7 +219,11 @@ impl<P: Protocol> Service<P::Request> for StageRef<P> {
 
     /// A stage that is gone answers as if there were no endpoint.
     fn call(&mut self, request: P::Request) -> StageFuture<P> {
-        self.try_call(request).unwrap_or_else(|_| StageFuture::refused(Rejection::new(Kind::NoEndpoint)))
+        let retired = RETIRED.load(Acquire);
+        match self.take() {
+            Some(stage) => self.call_taken(stage, retired, request),
+            None => StageFuture::refused(Rejection::new(Kind::NoEndpoint)),
+        }
     }
 }
 

@@ -46,19 +46,32 @@ pub(super) struct Route {
 }
 
 impl Route {
-    fn call(&self, mut request: Request) -> Routed {
-        if let Some(edit) = &self.edit
-            && let Err(rejection) = edit.apply(&mut request)
-        {
-            return Routed::refused(rejection);
+    fn prepare(&self, request: &mut Request) -> Result<Next, Rejection> {
+        if let Some(edit) = &self.edit {
+            edit.apply(request)?;
         }
-        let routed = match &self.target {
-            Target::Stage(handle) => Routed::stage(handle.stage(), request),
-            Target::Leaf(leaf) => leaf.call_now(request),
-        };
-        match &self.response {
-            None => routed,
-            Some(headers) => routed.edited(headers),
+        Ok(match &self.target {
+            Target::Stage(handle) => Next::Stage(handle.stage()),
+            Target::Leaf(leaf) => leaf.prepare(request),
+        })
+    }
+}
+
+/// Where a request goes on that has been looked at. What has been borrowed is copied when it is moved on, so all who look
+/// at a request do so before it is called with.
+enum Next {
+    Stage(StageRef<Http>),
+    /// Nowhere.
+    Now(Result<Response, HttpError>),
+}
+
+impl Next {
+    #[inline]
+    fn call(self, request: Request) -> Routed {
+        match self {
+            Next::Stage(mut stage) => Routed::Stage(stage.call(request)),
+            // the request's body is dropped unread
+            Next::Now(result) => Routed::Now(Some(result)),
         }
     }
 }
@@ -82,16 +95,15 @@ pub(super) enum Leaf {
 }
 
 impl Leaf {
-    fn call_now(&self, request: Request) -> Routed {
+    fn prepare(&self, request: &Request) -> Next {
         match self {
-            Leaf::Cluster(cluster) => Routed::Stage(cluster.enter(request)),
+            Leaf::Cluster(cluster) => Next::Stage(cluster.prepare(request)),
             // each attempt of a request comes to the same one
-            Leaf::Split(split) => Routed::Stage(split.pick(request.context().draw()).enter(request)),
-            Leaf::Redirect(redirect) => Routed::Now(Some(redirect.answer(&request).map_err(HttpError::from))),
+            Leaf::Split(split) => Next::Stage(split.pick(request.context().draw()).prepare(request)),
+            Leaf::Redirect(redirect) => Next::Now(redirect.answer(request).map_err(HttpError::from)),
             Leaf::Respond(respond) => {
-                // the request's body is dropped unread
                 let head_only = *request.method() == http::Method::HEAD;
-                Routed::Now(Some(Ok(respond_to(respond, head_only))))
+                Next::Now(Ok(respond_to(respond, head_only)))
             }
         }
     }
@@ -107,7 +119,7 @@ impl Service<Request> for Leaf {
     }
 
     fn call(&mut self, request: Request) -> Routed {
-        self.call_now(request)
+        self.prepare(&request).call(request)
     }
 }
 
@@ -195,22 +207,34 @@ impl Service<Request> for RouterService {
     }
 
     fn call(&mut self, mut request: Request) -> Routed {
-        if let Err(rejection) = normalise(&mut request, self.slashes) {
-            return Routed::refused(rejection);
+        match self.prepare(&mut request) {
+            Ok((next, None)) => next.call(request),
+            Ok((next, Some(headers))) => next.call(request).edited(headers),
+            Err(rejection) => Routed::refused(rejection),
         }
-        let Some(route) = self.router.route(&request) else {
-            return Routed::refused(Rejection::new(Kind::NoRoute));
-        };
+    }
+}
+
+impl RouterService {
+    /// Where a request goes on, and what is to be changed of its response.
+    fn prepare(&self, request: &mut Request) -> Result<(Next, Option<&Arc<HeaderOps>>), Rejection> {
+        normalise(request, self.slashes)?;
+        let route = self.router.route(request).ok_or_else(no_route)?;
         // a tunnel leads wherever the endpoint likes: a route that takes it says so
         if *request.method() == http::Method::CONNECT && !route.tunnels {
-            return Routed::refused(Rejection::new(Kind::NoRoute));
+            return Err(no_route());
         }
         request.context().set_route(route.name);
         if !route.template.is_none() {
             request.context().set_template(route.template);
         }
-        route.call(request)
+        Ok((route.prepare(request)?, route.response.as_ref()))
     }
+}
+
+#[cold]
+fn no_route() -> Rejection {
+    Rejection::new(Kind::NoRoute)
 }
 
 /// The path as routes see it and the upstream gets it. Nearly always as it came.
@@ -238,11 +262,6 @@ pub(super) enum Routed {
 }
 
 impl Routed {
-    fn stage(stage: StageRef<Http>, request: Request) -> Self {
-        let mut stage = stage;
-        Self::Stage(stage.call(request))
-    }
-
     /// Responses are changed, refusals are not: those are ours.
     fn edited(self, headers: &Arc<HeaderOps>) -> Self {
         match self {

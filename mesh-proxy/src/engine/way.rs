@@ -103,10 +103,10 @@ impl<P: Protocol> Entrance<P> {
         &self.cluster
     }
 
-    pub(super) fn enter(&self, request: P::Request) -> StageFuture<P> {
+    /// Notes in the request's record that it goes there. Where it is to be called.
+    pub(super) fn prepare(&self, request: &P::Request) -> StageRef<P> {
         request.context().set_cluster(self.cluster.name());
-        let mut stage = self.stage;
-        stage.call(request)
+        self.stage
     }
 }
 
@@ -126,7 +126,7 @@ impl<P: Protocol> Service<P::Request> for Entrance<P> {
     }
 
     fn call(&mut self, request: P::Request) -> StageFuture<P> {
-        self.enter(request)
+        self.prepare(&request).call(request)
     }
 }
 
