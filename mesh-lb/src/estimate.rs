@@ -1,7 +1,8 @@
 //! Values that fade with time, each in one word: arithmetic and the writing of it.
 //!
 //! A word is a value that is not negative (the bits of an `f32`) and the moment it was written, in units of 2²⁰ ns
-//! (1.05 ms) that wrap after 52 days. Zero is nothing known. Reading never writes.
+//! (1.05 ms) that wrap after 52 days. Zero is nothing known. Reading never writes, but for
+//! failures that count for nothing any more: those it forgets.
 
 use super::sync::{AtomicU64, Ordering::Relaxed};
 use mesh_core::Nanos;

@@ -163,7 +163,7 @@ impl Tree {
             }
             match layer.shape {
                 Shape::Gate | Shape::PausingGate => {
-                    run.get_or_insert_with(|| Tree::new("run".into())).children.push(Tree::new(line))
+                    run.get_or_insert_with(|| Tree::new("run".into())).children.push(Tree::new(line));
                 }
                 Shape::Layer => {
                     self.children.extend(run.take());
