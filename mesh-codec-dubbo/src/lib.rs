@@ -58,6 +58,8 @@ pub mod hessian2;
 mod io;
 mod protocol;
 pub mod server;
+#[cfg(feature = "transcode")]
+pub mod transcode;
 
 pub use call::{Answer, Request, RequestBuilder, Response, exceptions_fail};
 pub use error::{DubboError, UpstreamError, UpstreamErrorKind};

@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a connection runs over.
-pub struct Transport(Kind);
+pub struct Transport(Kind, Option<Box<dyn Send>>);
 
 enum Kind {
     Net(mesh_net::Stream),
@@ -24,13 +24,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 impl Transport {
     /// Any stream of bytes. Costs a box.
     pub fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self(Kind::Other(Box::new(io)))
+        Self(Kind::Other(Box::new(io)), None)
+    }
+}
+
+impl Transport {
+    /// Keeps something until the connection is closed, such as a permit to have it.
+    #[must_use]
+    pub fn keeping(mut self, kept: impl Send + 'static) -> Self {
+        self.1 = Some(Box::new(kept));
+        self
     }
 }
 
 impl From<mesh_net::Stream> for Transport {
     fn from(stream: mesh_net::Stream) -> Self {
-        Self(Kind::Net(stream))
+        Self(Kind::Net(stream), None)
     }
 }
 

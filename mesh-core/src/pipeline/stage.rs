@@ -230,7 +230,8 @@ enum State<P: Protocol> {
 }
 
 impl<P: Protocol> StageFuture<P> {
-    pub(crate) fn refused(rejection: Rejection) -> Self {
+    /// One that is refused at once, for services that call stages and have none to call.
+    pub fn refused(rejection: Rejection) -> Self {
         Self(State::Refused { rejection: Some(rejection) })
     }
 }
