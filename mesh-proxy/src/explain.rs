@@ -9,7 +9,7 @@ pub use mermaid::explain_mermaid;
 
 use crate::{
     plan::Plan,
-    spec::{ClusterSpec, ConnectionLayer, ListenerSpec},
+    spec::{ClusterSpec, ConnectionLayer, ListenerSpec, RouteSpec},
 };
 use mesh_core::{
     Protocol,
@@ -41,16 +41,24 @@ pub fn explain(plan: &Plan) -> String {
         let (protocol, forwarded) = (word(&listener.protocol), word(&listener.forwarded));
         let (request_id, drain) = (word(&listener.request_id), word(&listener.drain));
         let merge_slashes = word(&listener.merge_slashes);
+        let of_http = format!("forwarded: {forwarded}, request_id: {request_id}, merge_slashes: {merge_slashes}, ");
+        let of_http = if listener.dubbo.is_some() { "" } else { &of_http };
         let mut node = Tree::new(format!(
-            "listener {} on {} (protocol: {protocol}, forwarded: {forwarded}, request_id: {request_id}, \
-             merge_slashes: {merge_slashes}, drain: {drain})",
+            "listener {} on {} (protocol: {protocol}, {of_http}drain: {drain})",
             listener.name, listener.bind.value
         ));
         for ConnectionLayer::MaxConnections(max) in &listener.connection {
             node.children.push(Tree::new(format!("max_connections {max}")));
         }
-        if listener.relay.is_none() {
-            node.children.push(Tree::new(bounds(listener)));
+        match (&listener.relay, &listener.dubbo) {
+            (None, None) => node.children.push(Tree::new(bounds(listener))),
+            (_, Some(dubbo)) => node.children.push(Tree::new(format!(
+                "limits: body {}, {} calls; timeouts: heartbeat {}",
+                dubbo.limits.body,
+                dubbo.limits.calls,
+                format_duration(dubbo.timeouts.heartbeat)
+            ))),
+            (Some(_), None) => {}
         }
         node.pipeline(&planned.pipeline);
         if let (Some(relay), Some(planned)) = (&listener.relay, &planned.relay) {
@@ -59,18 +67,21 @@ pub fn explain(plan: &Plan) -> String {
             node.children.push(Tree::new(format!("relay → cluster {} (timeouts: idle {idle})", *relay.cluster)));
         }
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
-            let mut branch = Tree::new(route::line(route));
-            branch.pipeline(&planned.pipeline);
-            node.children.push(branch);
+            node.children.push(route_branch(route, &planned.pipeline));
+        }
+        if let Some(calls) = &planned.calls {
+            node.pipeline(&calls.pipeline);
+            for (route, planned) in listener.routes.iter().zip(&calls.routes) {
+                node.children.push(route_branch(route, &planned.pipeline));
+            }
         }
         node.write(&mut text);
     }
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let mut node = Tree::new(cluster_line(cluster));
-        node.pipeline(&planned.http.pipeline);
-        if let Some(way) = &planned.tcp {
-            node.pipeline(&way.pipeline);
-        }
+        planned.http.iter().for_each(|way| node.pipeline(&way.pipeline));
+        planned.dubbo.iter().for_each(|way| node.pipeline(&way.pipeline));
+        planned.tcp.iter().for_each(|way| node.pipeline(&way.pipeline));
         match planned.discovery.as_ref().map(|source| (source, source.fixed_targets())) {
             Some((_, Some(targets))) => node.children.extend(
                 targets
@@ -83,10 +94,9 @@ pub fn explain(plan: &Plan) -> String {
             None => {}
         }
         let mut each = Tree::new("before each endpoint".into());
-        each.pipeline(&planned.http.endpoint_pipeline);
-        if let Some(way) = &planned.tcp {
-            each.pipeline(&way.endpoint_pipeline);
-        }
+        planned.http.iter().for_each(|way| each.pipeline(&way.endpoint_pipeline));
+        planned.dubbo.iter().for_each(|way| each.pipeline(&way.endpoint_pipeline));
+        planned.tcp.iter().for_each(|way| each.pipeline(&way.endpoint_pipeline));
         if !each.children.is_empty() {
             node.children.push(each);
         }
@@ -97,6 +107,12 @@ pub fn explain(plan: &Plan) -> String {
         let _ = writeln!(text, "registration {name} of {address} with {} {}", registrar.name(), registrar.effective());
     }
     text
+}
+
+fn route_branch<P: Protocol>(route: &RouteSpec, pipeline: &CheckedPipeline<P>) -> Tree {
+    let mut branch = Tree::new(route::line(route));
+    branch.pipeline(pipeline);
+    branch
 }
 
 fn bounds(listener: &ListenerSpec) -> String {

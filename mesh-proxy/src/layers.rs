@@ -1,5 +1,6 @@
+use mesh_codec_dubbo::Dubbo;
 use mesh_codec_http::Http;
-use mesh_core::Registry;
+use mesh_core::{Protocol, Registry};
 use mesh_discovery::Sources;
 use mesh_net::Connection;
 
@@ -22,6 +23,8 @@ use mesh_net::Connection;
 pub struct Layers {
     /// For HTTP, gRPC included.
     pub http: Registry<Http>,
+    /// For Dubbo.
+    pub dubbo: Registry<Dubbo>,
     /// For connections that are relayed.
     pub tcp: Registry<Connection>,
     /// Where endpoints may come from.
@@ -45,26 +48,8 @@ impl Layers {
         mesh_discovery_dns::register(&mut layers.discovery);
         #[cfg(feature = "etcd")]
         mesh_discovery_etcd::register(&mut layers.discovery);
-        let http = &mut layers.http;
-        #[cfg(feature = "access-log")]
-        mesh_access_log::register(http);
-        #[cfg(feature = "circuit-breaker")]
-        mesh_circuit_breaker::register(http);
-        #[cfg(feature = "concurrency-limit")]
-        mesh_concurrency_limit::register(http);
-        #[cfg(feature = "fault-injection")]
-        mesh_fault_injection::register(http);
-        #[cfg(feature = "metrics")]
-        mesh_metrics::register(http);
-        #[cfg(feature = "rate-limit")]
-        mesh_rate_limit::register(http);
-        #[cfg(feature = "retry")]
-        mesh_retry::register(http);
-        #[cfg(feature = "timeout")]
-        mesh_timeout::register(http);
-        #[cfg(feature = "trace")]
-        mesh_trace::register(http);
-        let _ = http;
+        register(&mut layers.http);
+        register(&mut layers.dubbo);
         // those that need nothing of a request but that it comes and ends
         let tcp = &mut layers.tcp;
         #[cfg(feature = "access-log")]
@@ -84,4 +69,27 @@ impl Layers {
         let _ = tcp;
         layers
     }
+}
+
+/// Those for requests, of whatever protocol.
+fn register<P: Protocol>(layers: &mut Registry<P>) {
+    #[cfg(feature = "access-log")]
+    mesh_access_log::register(layers);
+    #[cfg(feature = "circuit-breaker")]
+    mesh_circuit_breaker::register(layers);
+    #[cfg(feature = "concurrency-limit")]
+    mesh_concurrency_limit::register(layers);
+    #[cfg(feature = "fault-injection")]
+    mesh_fault_injection::register(layers);
+    #[cfg(feature = "metrics")]
+    mesh_metrics::register(layers);
+    #[cfg(feature = "rate-limit")]
+    mesh_rate_limit::register(layers);
+    #[cfg(feature = "retry")]
+    mesh_retry::register(layers);
+    #[cfg(feature = "timeout")]
+    mesh_timeout::register(layers);
+    #[cfg(feature = "trace")]
+    mesh_trace::register(layers);
+    let _ = layers;
 }

@@ -6,8 +6,9 @@ mod warnings;
 use crate::{
     layers::Layers,
     read::{Diagnostic, Document, Environment, read_file, sort},
-    spec::{ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec},
+    spec::{ClusterSpec, Faults, ListenerProtocol, ListenerSpec, RegistrationSpec, RouteSpec, Spec, UpstreamProtocol},
 };
+use mesh_codec_dubbo::Dubbo;
 use mesh_codec_http::Http;
 use mesh_core::{
     Address, Protocol, Registry,
@@ -52,8 +53,9 @@ impl Fingerprint {
 pub(crate) struct PlannedListener {
     pub(crate) site: Site<Http>,
     pub(crate) pipeline: CheckedPipeline<Http>,
-    pub(crate) routes: Vec<PlannedRoute>,
+    pub(crate) routes: Vec<PlannedRoute<Http>>,
     pub(crate) relay: Option<PlannedRelay>,
+    pub(crate) calls: Option<PlannedCalls>,
 }
 
 /// Of a listener that relays.
@@ -61,6 +63,14 @@ pub(crate) struct PlannedListener {
 pub(crate) struct PlannedRelay {
     pub(crate) site: Site<Connection>,
     pub(crate) pipeline: CheckedPipeline<Connection>,
+}
+
+/// Of a listener that speaks Dubbo.
+#[derive(Debug)]
+pub(crate) struct PlannedCalls {
+    pub(crate) site: Site<Dubbo>,
+    pub(crate) pipeline: CheckedPipeline<Dubbo>,
+    pub(crate) routes: Vec<PlannedRoute<Dubbo>>,
 }
 
 /// The layers of a cluster and of its endpoints, for one protocol.
@@ -86,18 +96,21 @@ impl<P: Protocol> PlannedWay<P> {
 }
 
 #[derive(Debug)]
-pub(crate) struct PlannedRoute {
-    pub(crate) site: Site<Http>,
-    pub(crate) pipeline: CheckedPipeline<Http>,
+pub(crate) struct PlannedRoute<P: Protocol> {
+    pub(crate) site: Site<P>,
+    pub(crate) pipeline: CheckedPipeline<P>,
 }
 
 #[derive(Debug)]
 pub(crate) struct PlannedCluster {
     /// `None` where the spec names no good one: then there are faults.
     pub(crate) discovery: Option<CheckedSource>,
-    pub(crate) http: PlannedWay<Http>,
+    /// Where it speaks HTTP.
+    pub(crate) http: Option<PlannedWay<Http>>,
     /// Where connections are relayed to it.
     pub(crate) tcp: Option<PlannedWay<Connection>>,
+    /// Where it speaks Dubbo.
+    pub(crate) dubbo: Option<PlannedWay<Dubbo>>,
     pub(crate) usage: Use,
 }
 
@@ -174,16 +187,22 @@ impl Plan {
     pub(crate) fn settle(&mut self, spawn: &Arc<dyn Spawn>, settle: impl Fn(Site<Http>) -> Site<Http>) {
         let http = |site: Site<Http>| settle(site.with_spawn(spawn.clone()));
         let tcp = |site: Site<Connection>| site.with_spawn(spawn.clone());
+        let dubbo = |site: Site<Dubbo>| site.with_spawn(spawn.clone());
         for listener in &mut self.listeners {
             listener.site = http(listener.site.clone());
             listener.routes.iter_mut().for_each(|route| route.site = http(route.site.clone()));
             if let Some(relay) = &mut listener.relay {
                 relay.site = tcp(relay.site.clone());
             }
+            if let Some(calls) = &mut listener.calls {
+                calls.site = dubbo(calls.site.clone());
+                calls.routes.iter_mut().for_each(|route| route.site = dubbo(route.site.clone()));
+            }
         }
         for cluster in &mut self.clusters {
-            cluster.http.settle(http);
+            cluster.http.iter_mut().for_each(|way| way.settle(http));
             cluster.tcp.iter_mut().for_each(|way| way.settle(tcp));
+            cluster.dubbo.iter_mut().for_each(|way| way.settle(dubbo));
         }
     }
 
@@ -278,16 +297,37 @@ impl Checker<'_> {
             let registry = &self.layers.tcp;
             let pipeline = self.pipeline_of(registry, &listener.pipeline, &relay, &format!("{path}.pipeline"));
             let relay = Some(PlannedRelay { site: relay, pipeline });
-            return PlannedListener { site, pipeline: CheckedPipeline::default(), routes: Vec::new(), relay };
+            let (pipeline, routes) = (CheckedPipeline::default(), Vec::new());
+            return PlannedListener { site, pipeline, routes, relay, calls: None };
         }
-        let pipeline = self.pipeline(&listener.pipeline, &site, &format!("{path}.pipeline"));
+        if listener.protocol == ListenerProtocol::Dubbo {
+            let (site_of_calls, pipeline, routes) = self.routed(&self.layers.dubbo, listener, &path);
+            let calls = Some(PlannedCalls { site: site_of_calls, pipeline, routes });
+            let (pipeline, routes) = (CheckedPipeline::default(), Vec::new());
+            return PlannedListener { site, pipeline, routes, relay: None, calls };
+        }
+        let (site, pipeline, routes) = self.routed(&self.layers.http, listener, &path);
+        PlannedListener { site, pipeline, routes, relay: None, calls: None }
+    }
+
+    /// The pipelines of a listener that has routes, and theirs.
+    fn routed<P: Protocol>(
+        &mut self,
+        registry: &Registry<P>,
+        listener: &ListenerSpec,
+        path: &str,
+    ) -> (Site<P>, CheckedPipeline<P>, Vec<PlannedRoute<P>>) {
+        let label = ("listener", listener.name.clone());
+        let site = Site::new(Place::Listener, path).with_labels(vec![label.clone()]);
+        let pipeline = self.pipeline_of(registry, &listener.pipeline, &site, &format!("{path}.pipeline"));
         let routes = listener.routes.iter().map(|route| {
             let labels = vec![label.clone(), ("route", route.name.clone())];
             let site = Site::new(Place::Route, &format!("{path}.routes.{}", route.name)).with_labels(labels);
-            let pipeline = self.pipeline(&route.pipeline, &site, &format!("{}.pipeline", route.path));
+            let pipeline = self.pipeline_of(registry, &route.pipeline, &site, &format!("{}.pipeline", route.path));
             PlannedRoute { site, pipeline }
         });
-        PlannedListener { routes: routes.collect(), site, pipeline, relay: None }
+        let routes = routes.collect();
+        (site, pipeline, routes)
     }
 
     fn cluster(&mut self, cluster: &ClusterSpec, usage: Use) -> PlannedCluster {
@@ -297,9 +337,11 @@ impl Checker<'_> {
         // the layers are of the protocol of those who come
         let (for_requests, for_relays) =
             if usage.layers_are_of_relays() { ([&[][..]; 2], layers) } else { (layers, [&[][..]; 2]) };
-        let http = self.way(&self.layers.http, cluster, for_requests, &path);
+        let speaks_dubbo = cluster.protocol == Some(UpstreamProtocol::Dubbo);
+        let http = (!speaks_dubbo).then(|| self.way(&self.layers.http, cluster, for_requests, &path));
+        let dubbo = speaks_dubbo.then(|| self.way(&self.layers.dubbo, cluster, for_requests, &path));
         let tcp = usage.by_relays.then(|| self.way(&self.layers.tcp, cluster, for_relays, &path));
-        PlannedCluster { discovery, http, tcp, usage }
+        PlannedCluster { discovery, http, tcp, dubbo, usage }
     }
 
     fn way<P: Protocol>(
@@ -348,9 +390,27 @@ impl Checker<'_> {
                     self.faults.found.push(invalid.at_position(route.position).in_path(&route.path));
                 }
                 for name in route.action.clusters() {
-                    self.reference(name, format!("{}.{}", route.path, route.action.key()), root);
+                    let path = format!("{}.{}", route.path, route.action.key());
+                    self.speaks(name, listener, spec, &path);
+                    self.reference(name, path, root);
                 }
             }
+        }
+    }
+
+    /// That a cluster speaks what comes to it.
+    fn speaks(&mut self, name: &Spanned<String>, listener: &ListenerSpec, spec: &Spec, path: &str) {
+        let Some(cluster) = spec.clusters.iter().find(|cluster| cluster.name == name.value) else { return };
+        let wants = listener.protocol == ListenerProtocol::Dubbo;
+        let has = cluster.protocol == Some(UpstreamProtocol::Dubbo);
+        if wants != has {
+            let word = |dubbo: bool| if dubbo { "Dubbo" } else { "HTTP" };
+            let why = format!("cluster `{}` speaks {}, and here comes {}", name.value, word(has), word(wants));
+            let invalid = match wants {
+                true => Invalid::new(why).with_suggestion("give the cluster `protocol: dubbo`"),
+                false => Invalid::new(why),
+            };
+            self.faults.found.push(invalid.at_position(name.position).in_path(path));
         }
     }
 

@@ -9,13 +9,17 @@ use crate::{
     plan::{PlannedCluster, Use},
     spec::{ClusterSpec, UpstreamProtocol},
 };
+use mesh_codec_dubbo::{
+    Dubbo,
+    client::{self, Client},
+};
 use mesh_codec_http::{
     Http,
     upstream::{self, Upstream, UpstreamOptions},
 };
 use mesh_core::{
     Endpoint, Endpoints, Name, Target,
-    pipeline::{Fate, LayerReport, Spawn, StageRef, State},
+    pipeline::{Fate, LayerReport, Spawn, State},
 };
 use mesh_discovery::{CheckedSource, Discovery as _};
 use mesh_net::{Connection, Connector, Dial};
@@ -30,7 +34,10 @@ pub(crate) struct Cluster {
     /// As the spec says it.
     load_balancer: serde_json::Value,
     usage: Use,
-    http: Way<Http>,
+    /// Of requests over HTTP, where it speaks that.
+    http: Option<Way<Http>>,
+    /// Of calls, where it speaks Dubbo.
+    dubbo: Option<Way<Dubbo>>,
     /// Of connections that are relayed to it.
     tcp: Option<Way<Connection>>,
 }
@@ -97,16 +104,24 @@ impl Cluster {
             before => Arc::new(Source::begin(planned.discovery.clone(), before.map(|before| &**before), spawn)),
         };
         let endpoints = &source.endpoints;
-        let options = upstream_options(spec, name, process);
-        let http = Way::make(
-            spec,
-            &planned.http,
-            endpoints,
-            before.map(|before| &before.http),
-            &previous.http,
-            &mut next.http,
-            move |endpoint: &Arc<Endpoint>| Upstream::new(endpoint, options.clone()),
-        );
+        let http_before = before.and_then(|before| before.http.as_ref());
+        let http = planned.http.as_ref().map(|planned| {
+            let options = upstream_options(spec, name, process);
+            let upstream = move |endpoint: &Arc<Endpoint>| Upstream::new(endpoint, options.clone());
+            Way::make(spec, planned, endpoints, http_before, &previous.http, &mut next.http, upstream)
+        });
+        if let (None, Some(gone)) = (&http, http_before) {
+            next.http.add_to_report(gone.endpoint_layers(Fate::Removed));
+        }
+        let dubbo_before = before.and_then(|before| before.dubbo.as_ref());
+        let dubbo = planned.dubbo.as_ref().map(|planned| {
+            let options = dubbo_options(spec, process);
+            let upstream = move |endpoint: &Arc<Endpoint>| Client::new(endpoint, options.clone());
+            Way::make(spec, planned, endpoints, dubbo_before, &previous.dubbo, &mut next.dubbo, upstream)
+        });
+        if let (None, Some(gone)) = (&dubbo, dubbo_before) {
+            next.dubbo.add_to_report(gone.endpoint_layers(Fate::Removed));
+        }
         let tcp_before = before.and_then(|before| before.tcp.as_ref());
         let timeout = spec.connect.timeout;
         let dial = move |endpoint: &Arc<Endpoint>| Dial::new(endpoint, Connector::default(), timeout);
@@ -118,7 +133,7 @@ impl Cluster {
             next.tcp.add_to_report(gone.endpoint_layers(Fate::Removed));
         }
         let load_balancer = serde_json::to_value(spec.load_balancer).unwrap_or_default();
-        Self { name, source, load_balancer, usage: planned.usage, http, tcp }
+        Self { name, source, load_balancer, usage: planned.usage, http, dubbo, tcp }
     }
 
     /// Its name.
@@ -143,24 +158,27 @@ impl Cluster {
 
     /// What a report says of the layers of its endpoints where all have one fate.
     pub(super) fn endpoint_layers(&self, fate: Fate) -> Vec<LayerReport> {
-        let mut layers = self.http.endpoint_layers(fate);
-        layers.extend(self.tcp.iter().flat_map(|way| way.endpoint_layers(fate)));
-        layers
+        let http = self.http.iter().flat_map(|way| way.endpoint_layers(fate));
+        let dubbo = self.dubbo.iter().flat_map(|way| way.endpoint_layers(fate));
+        let tcp = self.tcp.iter().flat_map(|way| way.endpoint_layers(fate));
+        http.chain(dubbo).chain(tcp).collect()
     }
 
     /// The states of its endpoints' layers, to be dropped after all that uses them.
     pub(super) fn endpoint_states(&self) -> Vec<Arc<State>> {
-        self.http.endpoint_states().chain(self.tcp.iter().flat_map(Way::endpoint_states)).collect()
+        let http = self.http.iter().flat_map(Way::endpoint_states);
+        let dubbo = self.dubbo.iter().flat_map(Way::endpoint_states);
+        http.chain(dubbo).chain(self.tcp.iter().flat_map(Way::endpoint_states)).collect()
     }
 
-    /// Where requests enter it.
-    pub(super) fn stage(&self) -> StageRef<Http> {
-        self.http.stage()
+    /// Where requests over HTTP enter it, if it speaks that.
+    pub(super) fn http(self: &Arc<Self>) -> Option<Entrance<Http>> {
+        Some(Entrance::new(self.http.as_ref()?.stage(), self.clone()))
     }
 
-    /// Where requests enter it, for who keeps it.
-    pub(super) fn http(self: &Arc<Self>) -> Entrance<Http> {
-        Entrance::new(self.http.stage(), self.clone())
+    /// Where calls enter it, if it speaks Dubbo.
+    pub(super) fn dubbo(self: &Arc<Self>) -> Option<Entrance<Dubbo>> {
+        Some(Entrance::new(self.dubbo.as_ref()?.stage(), self.clone()))
     }
 
     /// Where connections enter it, if there are listeners that relay to it.
@@ -175,6 +193,8 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
             None => upstream::UpstreamProtocol::AsDownstream,
             Some(UpstreamProtocol::Http1) => upstream::UpstreamProtocol::Http1,
             Some(UpstreamProtocol::Http2) => upstream::UpstreamProtocol::Http2,
+            // another way leads to it
+            Some(UpstreamProtocol::Dubbo) => upstream::UpstreamProtocol::AsDownstream,
         },
         connect_timeout: spec.connect.timeout,
         idle: spec.connect.idle,
@@ -183,5 +203,14 @@ fn upstream_options(spec: &ClusterSpec, cluster: Name, process: &Arc<ProcessLimi
         max_pending: spec.connect.max_pending,
         cluster,
         connector: process.connector(),
+    }
+}
+
+fn dubbo_options(spec: &ClusterSpec, process: &Arc<ProcessLimit>) -> client::Options {
+    client::Options {
+        connect_timeout: spec.connect.timeout,
+        max_pending: spec.connect.max_pending as usize,
+        connector: process.connector(),
+        ..client::Options::default()
     }
 }

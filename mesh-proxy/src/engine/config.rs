@@ -1,6 +1,7 @@
 //! What runs at the moment: one immutable configuration, made of a plan and of the configuration before.
 
 use super::{
+    calls::CallsListener,
     cluster::Cluster,
     connections::{ConnectionLayers, ProcessLimit},
     edit::RequestEdit,
@@ -15,6 +16,7 @@ use crate::{
     router::Router,
     spec::{ActionSpec, ListenerSpec, MergeSlashes, RouteSpec},
 };
+use mesh_codec_dubbo::Dubbo;
 use mesh_codec_http::{Http, forward::Slashes};
 use mesh_core::{
     Name,
@@ -46,6 +48,7 @@ pub(super) struct Config {
 pub(super) struct AllStates {
     pub(super) http: States<Http>,
     pub(super) tcp: States<Connection>,
+    pub(super) dubbo: States<Dubbo>,
 }
 
 /// What a listener does with a request at the moment.
@@ -53,6 +56,7 @@ pub(super) struct AllStates {
 pub(super) struct ListenerConfig {
     stage: StageHandle<Http>,
     relay: Option<RelayListener>,
+    calls: Option<CallsListener>,
     pub(super) connection: ConnectionLayers,
     /// Those of its layers that are told of what the codec refuses.
     pub(super) observers: Observers<Http>,
@@ -84,7 +88,12 @@ impl Config {
             let cluster = match before {
                 Some(kept) if written.is(&spec.name, node) && kept.usage() == planned.usage => {
                     // takes the states along
-                    planned.http.keep(&previous.http, &mut states.http);
+                    if let Some(way) = &planned.http {
+                        way.keep(&previous.http, &mut states.http);
+                    }
+                    if let Some(way) = &planned.dubbo {
+                        way.keep(&previous.dubbo, &mut states.dubbo);
+                    }
                     if let Some(way) = &planned.tcp {
                         way.keep(&previous.tcp, &mut states.tcp);
                     }
@@ -128,6 +137,12 @@ impl Config {
                     if let Some(relay) = &planned.relay {
                         relay.pipeline.make(&relay.site, &previous.tcp, &mut states.tcp);
                     }
+                    if let Some(calls) = &planned.calls {
+                        for route in &calls.routes {
+                            route.pipeline.make(&route.site, &previous.dubbo, &mut states.dubbo);
+                        }
+                        calls.pipeline.make(&calls.site, &previous.dubbo, &mut states.dubbo);
+                    }
                     kept.clone()
                 }
                 None => {
@@ -144,7 +159,9 @@ impl Config {
         }
         states.http.report_removed(&previous.http);
         states.tcp.report_removed(&previous.tcp);
+        states.dubbo.report_removed(&previous.dubbo);
         report.layers = states.http.report().clone();
+        report.layers.0.extend(states.dubbo.report().0.iter().cloned());
         report.layers.0.extend(states.tcp.report().0.iter().cloned());
         (Self { plan, clusters, listeners, states: Arc::new(states), reachable }, report)
     }
@@ -221,7 +238,12 @@ impl ListenerConfig {
             let cluster = clusters.get(&spec.cluster.value)?.tcp()?;
             Some(RelayListener::make(spec, planned, cluster, &previous.tcp, &mut next.tcp))
         });
+        let calls = planned
+            .calls
+            .as_ref()
+            .map(|planned| CallsListener::make(&spec.routes, planned, clusters, &previous.dubbo, &mut next.dubbo));
         let (previous, next) = (&previous.http, &mut next.http);
+        // none where it speaks Dubbo
         let routes = spec.routes.iter().zip(&planned.routes).filter_map(|(route, planned)| {
             let leaf = leaf(route, clusters)?;
             let target = if planned.pipeline.is_empty() {
@@ -251,6 +273,7 @@ impl ListenerConfig {
             observers: pipeline.observers(),
             stage: StageHandle::new(move || pipeline.apply(Stage::new(service.clone()))),
             relay,
+            calls,
             connection: ConnectionLayers::make(spec, before.map(|before| &before.connection)),
             router,
         }
@@ -261,18 +284,23 @@ impl ListenerConfig {
         self.relay.as_ref()
     }
 
-    /// Where requests enter.
+    /// Where requests over HTTP enter.
     pub(super) fn stage(&self) -> StageRef<Http> {
         self.stage.stage()
+    }
+
+    /// Where calls of Dubbo enter, if it takes them.
+    pub(super) fn calls(&self) -> Option<&CallsListener> {
+        self.calls.as_ref()
     }
 }
 
 /// What a route does in the end. A plan names no cluster that is not there.
 fn leaf(route: &RouteSpec, clusters: &Clusters) -> Option<Leaf> {
     Some(match &route.action {
-        ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.http()),
+        ActionSpec::Cluster(name) => Leaf::Cluster(clusters.get(&name.value)?.http()?),
         ActionSpec::Split(split) => {
-            let parts = split.0.iter().filter_map(|(name, weight)| Some((clusters.get(&name.value)?.http(), *weight)));
+            let parts = split.0.iter().filter_map(|(name, weight)| Some((clusters.get(&name.value)?.http()?, *weight)));
             Leaf::Split(Arc::new(Split::new(parts)?))
         }
         ActionSpec::Redirect(redirect) => {

@@ -1,6 +1,7 @@
 //! What a connection passes before anything is read of it.
 
 use crate::spec::{ConnectionLayer, ListenerSpec, Spec};
+use mesh_codec_dubbo as dubbo;
 use mesh_codec_http::{
     UpstreamError, UpstreamErrorKind,
     upstream::{Connect, Connecting},
@@ -97,7 +98,7 @@ impl ProcessLimit {
     }
 
     /// What opens connections to endpoints, and counts them.
-    pub(super) fn connector(self: &Arc<Self>) -> Arc<dyn Connect> {
+    pub(super) fn connector(self: &Arc<Self>) -> Arc<Counted> {
         Arc::new(Counted { connector: Connector::default(), process: self.clone() })
     }
 
@@ -116,8 +117,10 @@ impl ProcessLimit {
     }
 }
 
+const NO_DESCRIPTOR: &str = "no file descriptor is left for it";
+
 /// Connects to endpoints as far as there are descriptors.
-struct Counted {
+pub(super) struct Counted {
     connector: Connector,
     process: Arc<ProcessLimit>,
 }
@@ -126,9 +129,21 @@ impl Connect for Counted {
     fn connect<'a>(&'a self, address: &'a Address, timeout: Duration) -> Connecting<'a> {
         Box::pin(async move {
             let Some(permit) = self.process.admit_upstream() else {
-                return Err(UpstreamError::new(UpstreamErrorKind::Local, "no file descriptor is left for it"));
+                return Err(UpstreamError::new(UpstreamErrorKind::Local, NO_DESCRIPTOR));
             };
             let transport = Connect::connect(&self.connector, address, timeout).await?;
+            Ok(transport.keeping(permit))
+        })
+    }
+}
+
+impl dubbo::client::Connect for Counted {
+    fn connect<'a>(&'a self, address: &'a Address, timeout: Duration) -> dubbo::client::Connecting<'a> {
+        Box::pin(async move {
+            let Some(permit) = self.process.admit_upstream() else {
+                return Err(dubbo::UpstreamError::new(dubbo::UpstreamErrorKind::Local, NO_DESCRIPTOR));
+            };
+            let transport = dubbo::client::Connect::connect(&self.connector, address, timeout).await?;
             Ok(transport.keeping(permit))
         })
     }

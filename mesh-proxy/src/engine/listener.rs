@@ -5,7 +5,8 @@ use super::{
     newest::Current,
     worker::{WorkerListener, Workers},
 };
-use crate::spec::{BindSpec, DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+use crate::spec::{BindSpec, DrainOrder, DubboSpec, Forwarded, ListenerProtocol, ListenerSpec, RequestId};
+use mesh_codec_dubbo::server as dubbo;
 use mesh_codec_http::{
     forward,
     server::{Options, Protocol, Server},
@@ -64,9 +65,17 @@ pub(super) struct Binding {
 /// requests.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// `None`: it relays.
-    pub(super) server: Option<Server>,
+    pub(super) serves: Serves,
     pub(super) drain: Drain,
+}
+
+/// What is done with a connection.
+#[derive(Debug)]
+pub(super) enum Serves {
+    Http(Server),
+    Dubbo(dubbo::Server),
+    /// It is relayed.
+    Relay,
 }
 
 /// What of a listener holds for the life of a connection: everything but what each request takes anew, and the socket.
@@ -160,28 +169,32 @@ impl Binding {
 
 impl Serving {
     fn new(spec: &ListenerSpec, current: &Weak<Current>) -> Self {
-        let current = current.clone();
-        let server = server(spec).map(|server| {
-            server.on_refusal(move |request, rejection| {
-                if let Some(current) = current.upgrade() {
-                    current.refused(request, rejection);
-                }
-            })
-        });
-        Self { server, drain: Drain::new() }
+        let serves = match (spec.protocol, &spec.dubbo) {
+            (ListenerProtocol::Tcp, _) => Serves::Relay,
+            (_, Some(of_dubbo)) => Serves::Dubbo(dubbo_server(spec, of_dubbo)),
+            (ListenerProtocol::Http1, _) => Serves::Http(http_server(spec, Protocol::Http1, current)),
+            (ListenerProtocol::Http2, _) => Serves::Http(http_server(spec, Protocol::Http2, current)),
+            (ListenerProtocol::Grpc, _) => Serves::Http(http_server(spec, Protocol::Grpc, current)),
+            _ => Serves::Http(http_server(spec, Protocol::Http, current)),
+        };
+        Self { serves, drain: Drain::new() }
     }
 }
 
-/// The server of a listener that does not relay: what of it does not change while a connection lives.
-fn server(spec: &ListenerSpec) -> Option<Server> {
-    let protocol = match spec.protocol {
-        ListenerProtocol::Http => Protocol::Http,
-        ListenerProtocol::Http1 => Protocol::Http1,
-        ListenerProtocol::Http2 => Protocol::Http2,
-        ListenerProtocol::Grpc => Protocol::Grpc,
-        ListenerProtocol::Tcp => return None,
-    };
-    Some(Server::new(Options {
+fn dubbo_server(spec: &ListenerSpec, of_dubbo: &DubboSpec) -> dubbo::Server {
+    dubbo::Server::new(dubbo::Options {
+        listener: Name::intern(&spec.name),
+        max_body: of_dubbo.limits.body.as_usize(),
+        max_in_flight: of_dubbo.limits.calls.get() as usize,
+        heartbeat: Some(of_dubbo.timeouts.heartbeat),
+        ..dubbo::Options::default()
+    })
+}
+
+/// What of the server does not change while a connection lives.
+fn http_server(spec: &ListenerSpec, protocol: Protocol, current: &Weak<Current>) -> Server {
+    let current = current.clone();
+    let server = Server::new(Options {
         listener: Name::intern(&spec.name),
         protocol,
         forwarded: match spec.forwarded {
@@ -202,5 +215,10 @@ fn server(spec: &ListenerSpec) -> Option<Server> {
         header_timeout: spec.timeouts.header,
         idle_timeout: spec.timeouts.idle,
         max_age: spec.timeouts.max_age,
-    }))
+    });
+    server.on_refusal(move |request, rejection| {
+        if let Some(current) = current.upgrade() {
+            current.refused(request, rejection);
+        }
+    })
 }

@@ -1,5 +1,6 @@
 //! The engine: runs a plan, takes another in its place, and ends after the requests in flight.
 
+mod calls;
 mod cluster;
 mod config;
 mod connections;

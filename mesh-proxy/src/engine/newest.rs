@@ -4,10 +4,14 @@
 //! its connections to that socket share; a connection knows it without holding it, and each request holds it. So a
 //! connection that is idle keeps no old configuration alive, and workers do not share the cache line of its count.
 
-use super::{config::ListenerConfig, listener::Serving};
+use super::{calls::CallsListener, config::ListenerConfig, listener::Serving};
 use arc_swap::ArcSwap;
+use mesh_codec_dubbo::{self as dubbo, Dubbo, DubboError};
 use mesh_codec_http::{Http, HttpError, Request, Response};
-use mesh_core::{Rejection, pipeline::StageFuture};
+use mesh_core::{
+    Kind, Protocol, Rejection,
+    pipeline::{StageFuture, StageRef},
+};
 use pin_project_lite::pin_project;
 use std::{
     cell::RefCell,
@@ -115,6 +119,12 @@ pub(super) fn refresh() {
     });
 }
 
+/// A protocol that listeners take requests of.
+pub(super) trait Served: Protocol {
+    /// Where they enter. `None`: the listener speaks another one now, which a connection may outlive.
+    fn entry(config: &ListenerConfig) -> Option<StageRef<Self>>;
+}
+
 /// The service of a listener's connections. It takes the newest configuration for each request, so that a reload
 /// reaches old connections; a request keeps the one it began with.
 #[derive(Clone)]
@@ -136,38 +146,73 @@ impl ListenerService {
         (self.generation, self.newest) = (generation, Arc::downgrade(&newest));
         newest
     }
-}
 
-impl Service<Request> for ListenerService {
-    type Response = Response;
-    type Error = HttpError;
-    type Future = Pinned;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Pinned {
+    /// Calls the newest configuration.
+    pub(super) fn enter<P: Served>(&mut self, request: P::Request) -> Pinned<P> {
         let is_newest = self.slot.current.generation.load(Ordering::Acquire) == self.generation;
         let config = match self.newest.upgrade() {
             Some(newest) if is_newest => newest,
             _ => self.renew(),
         };
-        Pinned { inner: config.0.stage().call(request), config }
+        let inner = match P::entry(&config.0) {
+            Some(mut stage) => stage.call(request),
+            None => StageFuture::refused(Rejection::new(Kind::NoRoute)),
+        };
+        Pinned { inner, config }
+    }
+}
+
+impl Served for Http {
+    fn entry(config: &ListenerConfig) -> Option<StageRef<Self>> {
+        Some(config.stage())
+    }
+}
+
+impl Served for Dubbo {
+    fn entry(config: &ListenerConfig) -> Option<StageRef<Self>> {
+        config.calls().map(CallsListener::stage)
+    }
+}
+
+impl Service<Request> for ListenerService {
+    type Response = Response;
+    type Error = HttpError;
+    type Future = Pinned<Http>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Pinned<Http> {
+        self.enter(request)
+    }
+}
+
+impl Service<dubbo::Request> for ListenerService {
+    type Response = dubbo::Response;
+    type Error = DubboError;
+    type Future = Pinned<Dubbo>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DubboError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: dubbo::Request) -> Pinned<Dubbo> {
+        self.enter(request)
     }
 }
 
 pin_project! {
     /// A call that keeps the configuration it began with.
-    pub(super) struct Pinned {
+    pub(super) struct Pinned<P: Protocol> {
         #[pin]
-        inner: StageFuture<Http>,
+        inner: StageFuture<P>,
         config: Arc<Newest>,
     }
 }
 
-impl Future for Pinned {
-    type Output = Result<Response, HttpError>;
+impl<P: Protocol> Future for Pinned<P> {
+    type Output = Result<P::Response, P::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().inner.poll(cx)

@@ -1,6 +1,6 @@
 //! The end of a configuration that another has replaced: on the control thread, since a large one takes its time.
 
-use super::{config::Config, worker::Workers};
+use super::{calls::CallsListener, config::Config, worker::Workers};
 use std::{sync::Arc, time::Duration};
 
 /// Between two looks whether a request still uses it: the first, and the longest after doublings.
@@ -26,7 +26,10 @@ pub(super) async fn retire(mut config: Arc<Config>, replaced: Vec<usize>, worker
     };
     let Config { plan, clusters, listeners, states, .. } = config;
     // what the stages of workers hold besides
-    let routers: Vec<_> = listeners.iter().map(|listener| listener.router.clone()).collect();
+    let routers: Vec<_> = listeners
+        .iter()
+        .map(|listener| (listener.router.clone(), listener.calls().map(CallsListener::router)))
+        .collect();
     let endpoint_states: Vec<_> = clusters.values().flat_map(|cluster| cluster.endpoint_states()).collect();
     drop(listeners);
     workers.tidy().await;

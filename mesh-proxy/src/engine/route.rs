@@ -59,6 +59,7 @@ impl Route {
 
 /// Where a request goes on that has been looked at. What has been borrowed is copied when it is moved on, so all who look
 /// at a request do so before it is called with.
+#[allow(clippy::large_enum_variant, reason = "it lives for one statement; a box would be an allocation")]
 enum Next {
     Stage(StageRef<Http>),
     /// Nowhere.
@@ -171,12 +172,9 @@ impl Service<Request> for ToCluster {
     }
 
     fn call(&mut self, request: Request) -> Routed {
-        match self.find() {
-            Some(cluster) => {
-                request.context().set_cluster(cluster.name());
-                // no route leads there that would keep it
-                Routed::Held { stage: cluster.stage().call(request), _cluster: cluster }
-            }
+        match self.find().and_then(|cluster| cluster.http()) {
+            // no route leads there that would keep it
+            Some(mut cluster) => Routed::Held { stage: cluster.call(request), _cluster: cluster },
             None => Routed::refused(Rejection::new(Kind::NoEndpoint)),
         }
     }
@@ -251,7 +249,7 @@ pub(super) enum Routed {
     /// With the cluster whose stage it is.
     Held {
         stage: StageFuture<Http>,
-        _cluster: Arc<Cluster>,
+        _cluster: Entrance<Http>,
     },
     /// With what is changed of the response.
     Edited {

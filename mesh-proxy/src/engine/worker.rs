@@ -2,6 +2,7 @@
 
 use super::{
     connections::{Open, ProcessLimit},
+    listener::Serves,
     newest::{self, Current, ListenerService, Slot},
     relay,
 };
@@ -225,30 +226,44 @@ impl Connection {
         let until_the_end = serving.drain.watch().guard();
         drop(self.guard);
         let counted = (self.open, load);
-        let Some(server) = &serving.server else {
-            let relaying = relay::serve(stream, peer, self.listener, slot.config());
-            tokio::spawn(async move {
-                let _counted = counted;
-                // it goes on to the last moment of a drain
-                tokio::select! {
-                    () = relaying => {}
-                    () = until_the_end.expired() => {}
-                }
-            });
-            return;
-        };
-        let serving = server.serve(stream, peer.clone(), ListenerService::new(slot), (*until_the_end).clone());
-        tokio::spawn(async move {
-            let _until_the_end = (until_the_end, counted);
-            match serving.await {
-                Ok(Ended::Closed) => {}
-                Ok(Ended::Reset(stream)) => {
-                    if let Err(error) = stream.set_zero_linger() {
-                        tracing::debug!(%error, "a connection could not be reset and is closed instead");
+        match &serving.serves {
+            Serves::Relay => {
+                let relaying = relay::serve(stream, peer, self.listener, slot.config());
+                tokio::spawn(async move {
+                    let _counted = counted;
+                    // it goes on to the last moment of a drain
+                    tokio::select! {
+                        () = relaying => {}
+                        () = until_the_end.expired() => {}
                     }
-                }
-                Err(error) => tracing::debug!(?peer, error, "a connection has failed"),
+                });
             }
-        });
+            Serves::Http(server) => {
+                let watch = (*until_the_end).clone();
+                let serving = server.serve(stream, peer.clone(), ListenerService::new(slot), watch);
+                tokio::spawn(async move {
+                    let _until_the_end = (until_the_end, counted);
+                    match serving.await {
+                        Ok(Ended::Closed) => {}
+                        Ok(Ended::Reset(stream)) => {
+                            if let Err(error) = stream.set_zero_linger() {
+                                tracing::debug!(%error, "a connection could not be reset and is closed instead");
+                            }
+                        }
+                        Err(error) => tracing::debug!(?peer, error, "a connection has failed"),
+                    }
+                });
+            }
+            Serves::Dubbo(server) => {
+                let watch = (*until_the_end).clone();
+                let serving = server.serve(stream, peer.clone(), ListenerService::new(slot), watch);
+                tokio::spawn(async move {
+                    let _until_the_end = (until_the_end, counted);
+                    if let Err(error) = serving.await {
+                        tracing::debug!(?peer, %error, "a connection has failed");
+                    }
+                });
+            }
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! The effective spec as JSON: what was written, and every default.
 
-use crate::plan::Plan;
+use crate::{
+    plan::{Plan, PlannedRoute, PlannedWay},
+    spec::RouteSpec,
+};
 use mesh_core::{
     Protocol,
     pipeline::{CheckedPipeline, Shape},
@@ -32,6 +35,13 @@ pub fn explain_json(plan: &Plan) -> Value {
                     node.insert("pipeline".into(), pipeline(&planned.pipeline));
                     return;
                 }
+                if let (Some(dubbo), Some(planned)) = (&listener.dubbo, &planned.calls) {
+                    fill(node, "limits", serde_json::to_value(dubbo.limits).unwrap_or_default());
+                    fill(node, "timeouts", serde_json::to_value(dubbo.timeouts).unwrap_or_default());
+                    node.insert("pipeline".into(), pipeline(&planned.pipeline));
+                    routes(node, &listener.routes, &planned.routes);
+                    return;
+                }
                 absent(node, "forwarded", &listener.forwarded);
                 absent(node, "request_id", &listener.request_id);
                 absent(node, "trusted_hops", &listener.trusted_hops);
@@ -39,19 +49,7 @@ pub fn explain_json(plan: &Plan) -> Value {
                 fill(node, "limits", serde_json::to_value(listener.limits).unwrap_or_default());
                 fill(node, "timeouts", serde_json::to_value(listener.timeouts).unwrap_or_default());
                 node.insert("pipeline".into(), pipeline(&planned.pipeline));
-                let written = match node.remove("routes") {
-                    Some(Value::Array(routes)) => routes,
-                    _ => Vec::new(),
-                };
-                let routes = listener.routes.iter().zip(&planned.routes).zip(written);
-                let routes = routes.map(|((route, planned), written)| {
-                    let mut node = object(written);
-                    absent(&mut node, "name", &route.name);
-                    absent(&mut node, "match", &json!({}));
-                    node.insert("pipeline".into(), pipeline(&planned.pipeline));
-                    Value::Object(node)
-                });
-                node.insert("routes".into(), routes.collect());
+                routes(node, &listener.routes, &planned.routes);
             });
         }
     });
@@ -66,13 +64,9 @@ pub fn explain_json(plan: &Plan) -> Value {
                     node.insert("discovery".into(), json!({ source.name(): source.effective() }));
                 }
                 // the layers are those of requests, or those of relays
-                let http = &planned.http;
-                let (before, at_endpoint) = match &planned.tcp {
-                    Some(way) if http.pipeline.is_empty() && http.endpoint_pipeline.is_empty() => {
-                        (pipeline(&way.pipeline), pipeline(&way.endpoint_pipeline))
-                    }
-                    _ => (pipeline(&http.pipeline), pipeline(&http.endpoint_pipeline)),
-                };
+                let (http, dubbo, tcp) = (planned.http.as_ref(), planned.dubbo.as_ref(), planned.tcp.as_ref());
+                let ways = [http.map(of_way), dubbo.map(of_way), tcp.map(of_way)];
+                let (before, at_endpoint) = longest(ways.into_iter().flatten());
                 node.insert("pipeline".into(), before);
                 node.insert("endpoint_pipeline".into(), at_endpoint);
             });
@@ -86,6 +80,32 @@ pub fn explain_json(plan: &Plan) -> Value {
         }
     });
     Value::Object(root)
+}
+
+fn routes<P: Protocol>(node: &mut Map<String, Value>, routes: &[RouteSpec], planned: &[PlannedRoute<P>]) {
+    let written = match node.remove("routes") {
+        Some(Value::Array(routes)) => routes,
+        _ => Vec::new(),
+    };
+    let routes = routes.iter().zip(planned).zip(written).map(|((route, planned), written)| {
+        let mut node = object(written);
+        absent(&mut node, "name", &route.name);
+        absent(&mut node, "match", &json!({}));
+        node.insert("pipeline".into(), pipeline(&planned.pipeline));
+        Value::Object(node)
+    });
+    node.insert("routes".into(), routes.collect());
+}
+
+/// The pipelines before the balancer and at an endpoint.
+fn of_way<P: Protocol>(way: &PlannedWay<P>) -> (Value, Value) {
+    (pipeline(&way.pipeline), pipeline(&way.endpoint_pipeline))
+}
+
+/// Those that have layers: of the ways to a cluster only one has.
+fn longest(ways: impl Iterator<Item = (Value, Value)>) -> (Value, Value) {
+    let layers = |value: &Value| value.as_array().map_or(0, Vec::len);
+    ways.max_by_key(|(before, at_endpoint)| layers(before) + layers(at_endpoint)).unwrap_or((json!([]), json!([])))
 }
 
 fn pipeline<P: Protocol>(pipeline: &CheckedPipeline<P>) -> Value {

@@ -1,7 +1,10 @@
 //! A plan as a diagram of Mermaid's: the ways that requests can take.
 
 use super::route::conditions;
-use crate::{plan::Plan, spec::ActionSpec};
+use crate::{
+    plan::Plan,
+    spec::{ActionSpec, RouteSpec},
+};
 use mesh_core::{
     Protocol,
     pipeline::{CheckedPipeline, Shape},
@@ -16,13 +19,25 @@ pub fn explain_mermaid(plan: &Plan) -> String {
     let mut clusters = BTreeMap::new();
     for (cluster, planned) in spec.clusters.iter().zip(&plan.clusters) {
         let entry = chart.node("[[", &format!("cluster {}", cluster.name), "]]");
-        let mut last = chart.stages(entry, &planned.http.pipeline);
+        let mut last = entry;
+        if let Some(way) = &planned.http {
+            last = chart.stages(last, &way.pipeline);
+        }
+        if let Some(way) = &planned.dubbo {
+            last = chart.stages(last, &way.pipeline);
+        }
         if let Some(way) = &planned.tcp {
             last = chart.stages(last, &way.pipeline);
         }
         let balancer = chart.node("{{", &policy(&cluster.load_balancer), "}}");
         chart.edge(last, "", balancer);
-        let mut last = chart.stages(balancer, &planned.http.endpoint_pipeline);
+        let mut last = balancer;
+        if let Some(way) = &planned.http {
+            last = chart.stages(last, &way.endpoint_pipeline);
+        }
+        if let Some(way) = &planned.dubbo {
+            last = chart.stages(last, &way.endpoint_pipeline);
+        }
         if let Some(way) = &planned.tcp {
             last = chart.stages(last, &way.endpoint_pipeline);
         }
@@ -52,26 +67,12 @@ pub fn explain_mermaid(plan: &Plan) -> String {
             }
         }
         for (route, planned) in listener.routes.iter().zip(&planned.routes) {
-            let node = chart.node("(", &format!("route {}", route.name), ")");
-            chart.edge(last, &conditions(&route.matches), node);
-            let last = chart.stages(node, &planned.pipeline);
-            let status = match &route.action {
-                ActionSpec::Cluster(_) | ActionSpec::Split(_) => None,
-                ActionSpec::Redirect(redirect) => Some(redirect.status),
-                ActionSpec::Respond(respond) => Some(respond.status),
-            };
-            if let Some(status) = status {
-                let answer = chart.node("([", &format!("{} {}", route.action.key(), status.as_u16()), "])");
-                chart.edge(last, "", answer);
-            }
-            let weights = match &route.action {
-                ActionSpec::Split(split) => split.0.iter().map(|(_, weight)| format!("weight {weight}")).collect(),
-                _ => vec![String::new()],
-            };
-            for (name, weight) in route.action.clusters().zip(weights) {
-                if let Some(cluster) = clusters.get(name.value.as_str()) {
-                    chart.edge(last, &weight, *cluster);
-                }
+            chart.route(last, route, &planned.pipeline, &clusters);
+        }
+        if let Some(calls) = &planned.calls {
+            let last = chart.stages(last, &calls.pipeline);
+            for (route, planned) in listener.routes.iter().zip(&calls.routes) {
+                chart.route(last, route, &planned.pipeline, &clusters);
             }
         }
     }
@@ -104,6 +105,37 @@ impl Chart {
             "" => writeln!(self.text, "  n{from} --> n{to}"),
             label => writeln!(self.text, "  n{from} -- \"{}\" --> n{to}", escaped(label)),
         };
+    }
+
+    /// A route behind a listener's last stage, and where it leads.
+    fn route<P: Protocol>(
+        &mut self,
+        last: usize,
+        route: &RouteSpec,
+        pipeline: &CheckedPipeline<P>,
+        clusters: &BTreeMap<&str, usize>,
+    ) {
+        let node = self.node("(", &format!("route {}", route.name), ")");
+        self.edge(last, &conditions(route), node);
+        let last = self.stages(node, pipeline);
+        let status = match &route.action {
+            ActionSpec::Cluster(_) | ActionSpec::Split(_) => None,
+            ActionSpec::Redirect(redirect) => Some(redirect.status),
+            ActionSpec::Respond(respond) => Some(respond.status),
+        };
+        if let Some(status) = status {
+            let answer = self.node("([", &format!("{} {}", route.action.key(), status.as_u16()), "])");
+            self.edge(last, "", answer);
+        }
+        let weights = match &route.action {
+            ActionSpec::Split(split) => split.0.iter().map(|(_, weight)| format!("weight {weight}")).collect(),
+            _ => vec![String::new()],
+        };
+        for (name, weight) in route.action.clusters().zip(weights) {
+            if let Some(cluster) = clusters.get(name.value.as_str()) {
+                self.edge(last, &weight, *cluster);
+            }
+        }
     }
 
     /// The stages of a pipeline one after the other; the last of them, or where they begin.

@@ -1,9 +1,11 @@
 //! A route in one line: what it takes, and what it does.
 
-use crate::spec::{ActionSpec, HeaderOps, HostPattern, MatchSpec, PathPattern, RedirectSpec, RouteSpec, StringMatcher};
+use crate::spec::{
+    ActionSpec, DubboMatchSpec, HeaderOps, HostPattern, MatchSpec, PathPattern, RedirectSpec, RouteSpec, StringMatcher,
+};
 
 pub(super) fn line(route: &RouteSpec) -> String {
-    let mut line = format!("route {}: {} → {}", route.name, conditions(&route.matches), action(&route.action));
+    let mut line = format!("route {}: {} → {}", route.name, conditions(route), action(&route.action));
     for change in changes(route) {
         line.push_str(", ");
         line.push_str(&change);
@@ -11,7 +13,26 @@ pub(super) fn line(route: &RouteSpec) -> String {
     line
 }
 
-pub(super) fn conditions(matches: &MatchSpec) -> String {
+pub(super) fn conditions(route: &RouteSpec) -> String {
+    let conditions = match &route.dubbo {
+        Some(matches) => of_calls(matches),
+        None => of_requests(&route.matches),
+    };
+    if conditions.is_empty() { "everything".into() } else { conditions.join(", ") }
+}
+
+fn of_calls(matches: &DubboMatchSpec) -> Vec<String> {
+    let mut conditions: Vec<String> = matches.service.iter().map(|service| format!("service {service}")).collect();
+    for (name, value) in [("method", &matches.method), ("version", &matches.version), ("group", &matches.group)] {
+        conditions.extend(value.iter().map(|value| format!("{name} {}", matcher(value))));
+    }
+    for (kind, values) in [("attachment", &matches.attachments), ("argument", &matches.arguments)] {
+        conditions.extend(values.iter().map(|(name, value)| format!("{kind} {name} {}", matcher(value))));
+    }
+    conditions
+}
+
+fn of_requests(matches: &MatchSpec) -> Vec<String> {
     let mut conditions = Vec::new();
     match &matches.host {
         Some(HostPattern::Exact(host)) => conditions.push(format!("host {host}")),
@@ -31,7 +52,7 @@ pub(super) fn conditions(matches: &MatchSpec) -> String {
     }
     conditions.extend(matches.headers.iter().map(|(name, value)| format!("header {name} {}", matcher(value))));
     conditions.extend(matches.query.iter().map(|(name, value)| format!("query {name} {}", matcher(value))));
-    if conditions.is_empty() { "everything".into() } else { conditions.join(", ") }
+    conditions
 }
 
 fn matcher(matcher: &StringMatcher) -> String {

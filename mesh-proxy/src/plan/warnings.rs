@@ -1,7 +1,7 @@
 //! What is allowed and probably not meant.
 
 use super::Use;
-use crate::spec::{ClusterSpec, HostPattern, ListenerSpec, PathPattern, RouteSpec, Spec};
+use crate::spec::{ClusterSpec, DubboMatchSpec, HostPattern, ListenerSpec, PathPattern, RouteSpec, Spec};
 use mesh_core::spec::{Invalid, LayerSpec};
 use std::collections::HashMap;
 
@@ -78,7 +78,7 @@ fn unreachable(listener: &ListenerSpec, found: &mut Vec<Invalid>) {
             found.push(invalid.at_position(route.position).in_path(&route.path));
         }
         let all_paths = match &matches.path {
-            None => true,
+            None => route.dubbo.as_ref().is_none_or(|calls| *calls == DubboMatchSpec::default()),
             Some(PathPattern::Prefix(path)) => path.0 == "/",
             Some(_) => false,
         };

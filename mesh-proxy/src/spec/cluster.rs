@@ -43,6 +43,8 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 in clear text, with prior knowledge.
     Http2,
+    /// Dubbo2.
+    Dubbo,
 }
 
 /// `connect`, per endpoint

@@ -1,4 +1,4 @@
-use super::RelayTimeouts;
+use super::{DubboLimits, DubboTimeouts, RelayTimeouts};
 use mesh_core::units::{self, Size};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -58,6 +58,15 @@ impl Default for TimeoutsSpec {
     }
 }
 
+/// `limits` of a listener, as the schema describes it.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "read as one or the other by the protocol of the listener")]
+pub(super) enum Limits {
+    Http(LimitsSpec),
+    Dubbo(DubboLimits),
+}
+
 /// `timeouts` of a listener, as the schema describes it.
 #[derive(JsonSchema)]
 #[serde(untagged)]
@@ -65,6 +74,7 @@ impl Default for TimeoutsSpec {
 pub(super) enum Timeouts {
     Http(TimeoutsSpec),
     Tcp(RelayTimeouts),
+    Dubbo(DubboTimeouts),
 }
 
 /// `value`, if it is within these bounds.

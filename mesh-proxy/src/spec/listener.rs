@@ -1,6 +1,7 @@
 use super::{
-    BindSpec, ConnectionLayer, Faults, LimitsSpec, Pipeline, RelaySpec, RouteSpec, TimeoutsSpec, limits::Timeouts,
-    route,
+    BindSpec, ConnectionLayer, DubboSpec, Faults, LimitsSpec, Pipeline, RelaySpec, RouteSpec, TimeoutsSpec, dubbo,
+    limits::{Limits, Timeouts},
+    route::AnyRoute,
 };
 use mesh_core::{
     pipeline::Place,
@@ -28,9 +29,9 @@ pub struct ListenerSpec {
     pub request_id: RequestId,
     /// How many proxies before this one have a say in who the client is. Default 0.
     pub trusted_hops: usize,
-    /// How much a client may ask for.
+    /// How much a client may ask for over HTTP.
     pub limits: LimitsSpec,
-    /// How long a client may take; a relay has its own.
+    /// How long a client may take over HTTP.
     pub timeouts: TimeoutsSpec,
     /// What becomes of slashes that follow each other in a path. Default `off`.
     pub merge_slashes: MergeSlashes,
@@ -38,6 +39,8 @@ pub struct ListenerSpec {
     pub drain: DrainOrder,
     /// Where it relays to, where its protocol is `tcp`.
     pub relay: Option<RelaySpec>,
+    /// Its limits, where its protocol is `dubbo`.
+    pub dubbo: Option<DubboSpec>,
     /// The layers before the router, or before the cluster it relays to.
     pub pipeline: Vec<LayerSpec>,
     /// The routes; the first that matches wins.
@@ -59,6 +62,8 @@ pub enum ListenerProtocol {
     Grpc,
     /// Bytes, relayed to a cluster.
     Tcp,
+    /// Calls of Dubbo2.
+    Dubbo,
 }
 
 /// `forwarded`
@@ -134,7 +139,7 @@ pub(super) struct Settings {
     #[schemars(with = "Option<u32>")]
     trusted_hops: Option<Node>,
     /// How large what may be.
-    #[schemars(with = "Option<LimitsSpec>")]
+    #[schemars(with = "Option<Limits>")]
     limits: Option<Node>,
     /// How long what may take.
     #[schemars(with = "Option<Timeouts>")]
@@ -149,7 +154,7 @@ pub(super) struct Settings {
     #[schemars(with = "Option<Pipeline>")]
     pipeline: Option<Node>,
     /// The routes; the first that matches wins.
-    #[schemars(with = "Option<Vec<route::Settings>>")]
+    #[schemars(with = "Option<Vec<AnyRoute>>")]
     routes: Option<Node>,
     // read with a relay
     /// The cluster that it relays to, where its protocol is `tcp`.
@@ -169,7 +174,8 @@ impl ListenerSpec {
                 let pipeline = format!("{path}.pipeline");
                 let layers = faults.layers(node.get("pipeline"), &pipeline);
                 faults.orphan(Place::Listener, layers, pipeline);
-                RouteSpec::read_list(node.get("routes"), &path, faults)
+                let protocol = node.get("protocol").and_then(|node| node.deserialize().ok()).unwrap_or_default();
+                read_routes(protocol, node.get("routes"), &path, faults)
                     .into_iter()
                     .for_each(|route| route.orphan(faults));
                 return None;
@@ -198,15 +204,19 @@ impl ListenerSpec {
         let merge_slashes = read_or_default(&merge_slashes, faults);
         let drain = read_or_default(&drain, faults);
         let trusted_hops = read_or_default(&trusted_hops, faults);
-        let limits = read_or_default(&limits, faults);
         let connection =
             ConnectionLayer::read_list(settings.connection.as_ref(), &format!("{path}.connection"), faults);
         let pipeline = faults.layers(settings.pipeline.as_ref(), &format!("{path}.pipeline"));
-        let routes = RouteSpec::read_list(settings.routes.as_ref(), &path, faults);
-        let relays = protocol == ListenerProtocol::Tcp;
-        let timeouts = if relays { TimeoutsSpec::default() } else { read_or_default(&timeouts, faults) };
-        let relay = relays.then(|| RelaySpec::read(node, &path, faults)).flatten();
-        if !relays {
+        let is_http = !matches!(protocol, ListenerProtocol::Tcp | ListenerProtocol::Dubbo);
+        let routes = read_routes(protocol, settings.routes.as_ref(), &path, faults);
+        let (limits, timeouts) = if is_http {
+            (read_or_default(&limits, faults), read_or_default(&timeouts, faults))
+        } else {
+            (LimitsSpec::default(), TimeoutsSpec::default())
+        };
+        let dubbo = (protocol == ListenerProtocol::Dubbo).then(|| DubboSpec::read(node, &path, faults));
+        let relay = (protocol == ListenerProtocol::Tcp).then(|| RelaySpec::read(node, &path, faults)).flatten();
+        if protocol != ListenerProtocol::Tcp {
             RelaySpec::refuse(node, &path, faults);
         }
         let Some(bind) = bind else {
@@ -228,9 +238,17 @@ impl ListenerSpec {
             merge_slashes,
             drain,
             relay,
+            dubbo,
             pipeline,
             routes,
         })
+    }
+}
+
+fn read_routes(protocol: ListenerProtocol, list: Option<&Node>, path: &str, faults: &mut Faults) -> Vec<RouteSpec> {
+    match protocol {
+        ListenerProtocol::Dubbo => dubbo::read_routes(list, path, faults),
+        _ => RouteSpec::read_list(list, path, faults),
     }
 }
 

@@ -5,6 +5,7 @@ mod action;
 mod bind;
 mod cluster;
 mod connection;
+mod dubbo;
 mod limits;
 mod listener;
 mod matches;
@@ -21,6 +22,7 @@ pub use action::{
 pub use bind::BindSpec;
 pub use cluster::{ClusterSpec, ConnectSpec, UpstreamProtocol};
 pub use connection::ConnectionLayer;
+pub use dubbo::{DubboLimits, DubboMatchSpec, DubboSpec, DubboTimeouts, ServicePattern};
 pub use limits::{LimitsSpec, TimeoutsSpec};
 pub use listener::{DrainOrder, Forwarded, ListenerProtocol, ListenerSpec, MergeSlashes, RequestId};
 pub use matches::{AbsolutePath, HostPattern, MatchSpec, PathPattern, Pattern, PatternError, StringMatcher};

@@ -1,6 +1,6 @@
 use super::{
-    ActionSpec, Faults, HeadersSpec, MatchSpec, PathPattern, Pipeline, RedirectSpec, RespondSpec, RewriteSpec,
-    SplitSpec,
+    ActionSpec, DubboMatchSpec, Faults, HeadersSpec, MatchSpec, PathPattern, Pipeline, RedirectSpec, RespondSpec,
+    RewriteSpec, SplitSpec, dubbo,
 };
 use mesh_core::{
     http::PathTemplate,
@@ -20,8 +20,10 @@ pub struct RouteSpec {
     pub position: Position,
     /// Its path in the spec: `listeners.web.routes[0]`.
     pub path: String,
-    /// Which requests it takes; by default all.
+    /// Which requests over HTTP it takes; by default all.
     pub matches: MatchSpec,
+    /// Which calls it takes, on a listener over Dubbo.
+    pub dubbo: Option<DubboMatchSpec>,
     /// What it does with them.
     pub action: ActionSpec,
     /// What it changes of a request's path and host before the request goes on.
@@ -67,6 +69,15 @@ pub(super) struct Settings {
     pipeline: Option<Node>,
 }
 
+/// A route of any listener, as the schema describes it.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, clippy::large_enum_variant, reason = "read as one or the other by the protocol of the listener")]
+pub(super) enum AnyRoute {
+    Http(Settings),
+    Dubbo(dubbo::Settings),
+}
+
 impl RouteSpec {
     pub(super) fn read_list(list: Option<&Node>, listener: &str, faults: &mut Faults) -> Vec<Self> {
         read_list(list, listener, faults, Self::read)
@@ -98,8 +109,17 @@ impl RouteSpec {
                 ("headers", &settings.headers),
             ])
         });
-        let route =
-            Self { name, position: node.position, path: path.into(), matches, action, rewrite, headers, pipeline };
+        let route = Self {
+            name,
+            position: node.position,
+            path: path.into(),
+            matches,
+            dubbo: None,
+            action,
+            rewrite,
+            headers,
+            pipeline,
+        };
         if let Err(invalid) = route.check(node) {
             faults.found.push(invalid.in_path(path));
         }

@@ -343,3 +343,55 @@ fn relays() {
         assert!(fault.starts_with(place) && fault.contains(why), "{bad}: {fault}");
     }
 }
+
+#[test]
+fn dubbo_listeners() {
+    let read = |rest: &str| {
+        let (spec, faults) = read_spec(&format!("listeners: {{ a: {{ bind: unix:/a, protocol: dubbo, {rest} }} }}"));
+        (spec.listeners.into_iter().next(), faults.join("\n"))
+    };
+    let (listener, faults) =
+        read("limits: { body: 1MiB, calls: 7 }, timeouts: { heartbeat: 5s }, routes: [ cluster: b ]");
+    assert_eq!(faults, "");
+    let listener = listener.unwrap();
+    let dubbo = listener.dubbo.unwrap();
+    assert_eq!((dubbo.limits.calls.get(), dubbo.timeouts.heartbeat), (7, Duration::from_secs(5)));
+    assert_eq!(listener.routes[0].dubbo, Some(DubboMatchSpec::default()));
+
+    let (listener, faults) = read(
+        "routes: [ { match: { service: a.*, method: { prefix: f }, attachments: { k: v }, arguments: { '1.id': x } }, \
+         split: { b: 1, c: 2 } } ]",
+    );
+    assert_eq!(faults, "");
+    let matches = listener.unwrap().routes[0].dubbo.clone().unwrap();
+    assert_eq!(matches.service, Some(ServicePattern::Prefix("a.".into())));
+    assert_eq!(matches.arguments, [("1.id".to_owned(), StringMatcher::Exact("x".into()))]);
+
+    for (bad, why) in [
+        ("forwarded: off", "that is for HTTP"),
+        ("limits: { headers: 7 }", "headers"),
+        ("timeouts: { idle: 1s }", "idle"),
+        ("cluster: b", "is for listeners with `protocol: tcp`"),
+        ("routes: [ { match: { path: { prefix: / } }, cluster: b } ]", "path"),
+        ("routes: [ { respond: { status: 200 } } ]", "respond"),
+        ("routes: [ { match: {} } ]", "needs `cluster` or `split`"),
+        ("routes: [ { cluster: b, split: { c: 1 } } ]", "not both"),
+        ("routes: [ { match: { service: 'a*b' }, cluster: b } ]", "one `*`, at the end or at the start"),
+        ("routes: [ { match: { arguments: { x: y } }, cluster: b } ]", "the number of an argument"),
+        ("routes: [ { match: { arguments: { '0..a': y } }, cluster: b } ]", "a field has no name"),
+    ] {
+        let (_, fault) = read(bad);
+        assert!(fault.starts_with("1:") && fault.contains(why), "{bad}: {fault}");
+    }
+}
+
+#[test]
+fn services_are_matched_by_their_names() {
+    let takes = |pattern: &str, service: &str| {
+        Node::from(serde_json::Value::from(pattern)).deserialize::<ServicePattern>().unwrap().takes(service)
+    };
+    assert!(takes("a.B", "a.B") && !takes("a.B", "a.Bc"));
+    assert!(takes("a.*", "a.B") && !takes("a.*", "b.B"));
+    assert!(takes("*.B", "a.B") && !takes("*.B", "a.C"));
+    assert!(takes("*", "anything"));
+}
