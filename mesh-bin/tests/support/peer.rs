@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// The sentence that every missing peer gives.
-const MISSING: &str = "is missing: run `cargo xtask test`, which installs the peers";
+pub const MISSING: &str = "is missing: run `cargo xtask test`, which installs the peers";
 
 /// A program on the path, such as `curl`.
 pub fn program(name: &str) -> Command {

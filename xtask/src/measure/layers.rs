@@ -26,7 +26,15 @@ pub(crate) fn layers() -> Outcome {
     );
     for package in CRATES {
         println!("{package} …");
-        let printed = output(&mut cargo(["bench", "--quiet", "--package", package, "--bench", "instructions"]))?;
+        let printed = output(&mut cargo([
+            "bench",
+            "--quiet",
+            "--all-features",
+            "--package",
+            package,
+            "--bench",
+            "instructions",
+        ]))?;
         let _ = write!(text, "\n| {package} | instructions |\n| --- | ---: |\n");
         let mut counted = 0;
         for line in printed.lines() {

@@ -1,0 +1,6 @@
+package demo;
+
+public enum Color {
+    RED,
+    GREEN
+}
