@@ -28,16 +28,16 @@ pub use status::{ClusterStatus, EndpointStatus, ListenerStatus, Reason, RouteSta
 
 use crate::{
     plan::{Fingerprint, Plan},
-    spec::{DrainOrder, Spec},
+    spec::{BindSpec, DrainOrder, Spec},
 };
 use config::Config;
 use connections::ProcessLimit;
 use listener::{Binding, Bound};
 use mesh_core::{Address, pipeline::Spawn};
-use mesh_net::{Drain, descriptor_limit, raise_descriptor_limit};
+use mesh_net::{BindError, Drain, descriptor_limit, raise_descriptor_limit};
 use registrations::Registrations;
 use std::{
-    fmt,
+    fmt, io,
     num::NonZeroUsize,
     pin::Pin,
     sync::{
@@ -57,6 +57,9 @@ use worker::Workers;
 /// How long the end of the program waits for a writer of access logs that stalls.
 #[cfg(feature = "access-log")]
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// How long the sockets of a listener that is gone may take to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A running sidecar: its workers, its listeners, its configuration. Clones share it.
 #[derive(Clone)]
@@ -181,7 +184,7 @@ impl Engine {
             }
         }
         for (spec, _) in plan.spec.listeners.iter().zip(&open).filter(|(_, open)| open.is_none()) {
-            let sockets = listener::bind(&spec.bind, self.shared.workers.count());
+            let sockets = self.bind(&spec.bind);
             bound.push(sockets.map_err(|source| ReloadError::Bind { listener: spec.name.clone(), source })?);
         }
         if let Some(shortage) = self.shared.process.shortage(&plan.spec) {
@@ -195,6 +198,20 @@ impl Engine {
         let replaced = before.listeners.iter().enumerate().filter(|(_, kept)| !goes_on(kept)).map(|(place, _)| place);
         self.shared.control.spawn(retire::retire(before.clone(), replaced.collect(), self.shared.workers.clone()));
         Ok(report)
+    }
+
+    /// Opens the sockets of a listener. Those of one that a reload has just put out of use may still be on the address:
+    /// each worker closes its own, in a moment. So whoever has the address is given time.
+    fn bind(&self, spec: &BindSpec) -> Result<Bound, BindError> {
+        let waits_until = std::time::Instant::now() + CLOSING;
+        loop {
+            let bound = listener::bind(spec, self.shared.workers.count());
+            let is_taken = bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+            if !is_taken || std::time::Instant::now() >= waits_until {
+                return bound;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// From here on requests take the next configuration.
