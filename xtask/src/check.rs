@@ -22,7 +22,10 @@ pub(crate) fn interop(steps: &mut Steps) {
     steps.run("set-up", setup::tests);
     let packages = ["mesh-bin", "mesh-discovery-dns", "mesh-discovery-etcd"].into_iter();
     let packages = packages.flat_map(|package| ["--package", package]);
-    steps.run("interop tests", || run(cargo(["test", "--all-features", "--tests"]).args(packages)));
+    steps.run("interop tests", || {
+        // through two sidecars in a row as well
+        run(cargo(["test", "--all-features", "--tests"]).args(packages).env("MESH_TWO_SIDECARS", "1"))
+    });
 }
 
 /// What a team sees that takes two crates, and one that adds a layer to the sidecar.
