@@ -376,6 +376,9 @@ impl Checker<'_> {
         for (name, path) in std::mem::take(&mut self.faults.references) {
             self.reference(&name, path, root);
         }
+        let of_dubbo = |cluster: &ClusterSpec| cluster.protocol == Some(UpstreamProtocol::Dubbo);
+        let speak_dubbo: HashMap<&str, bool> =
+            spec.clusters.iter().map(|cluster| (cluster.name.as_str(), of_dubbo(cluster))).collect();
         for listener in &spec.listeners {
             if let Some(relay) = &listener.relay {
                 self.reference(&relay.cluster, format!("listeners.{}.cluster", listener.name), root);
@@ -391,7 +394,7 @@ impl Checker<'_> {
                 }
                 for name in route.action.clusters() {
                     let path = format!("{}.{}", route.path, route.action.key());
-                    self.speaks(name, listener, spec, &path);
+                    self.speaks(name, listener, &speak_dubbo, &path);
                     self.reference(name, path, root);
                 }
             }
@@ -399,10 +402,15 @@ impl Checker<'_> {
     }
 
     /// That a cluster speaks what comes to it.
-    fn speaks(&mut self, name: &Spanned<String>, listener: &ListenerSpec, spec: &Spec, path: &str) {
-        let Some(cluster) = spec.clusters.iter().find(|cluster| cluster.name == name.value) else { return };
+    fn speaks(
+        &mut self,
+        name: &Spanned<String>,
+        listener: &ListenerSpec,
+        speak_dubbo: &HashMap<&str, bool>,
+        path: &str,
+    ) {
+        let Some(has) = speak_dubbo.get(name.as_str()).copied() else { return };
         let wants = listener.protocol == ListenerProtocol::Dubbo;
-        let has = cluster.protocol == Some(UpstreamProtocol::Dubbo);
         if wants != has {
             let word = |dubbo: bool| if dubbo { "Dubbo" } else { "HTTP" };
             let why = format!("cluster `{}` speaks {}, and here comes {}", name.value, word(has), word(wants));
