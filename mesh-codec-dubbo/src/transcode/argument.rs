@@ -164,11 +164,7 @@ impl<'de> Visitor<'de> for FromJson<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        match self.kind {
-            Kind::Any | Kind::Text => self.to.string(text),
-            _ => return scalar(self.kind, text, self.to).map_err(E::custom),
-        }
-        Ok(())
+        scalar(self.kind, text, self.to).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
@@ -218,18 +214,13 @@ impl<'de> Visitor<'de> for FromJson<'_> {
 /// Writes one value out of text: of a path, a query, a header field, a cookie.
 pub(super) fn from_text(java: Option<&JavaType>, text: &str, to: &mut Arguments) -> Result<(), String> {
     match java.map_or(&Kind::Any, JavaType::kind) {
-        Kind::Any | Kind::Text => {
-            to.string(text);
-            Ok(())
-        }
         Kind::Array(element) => {
             to.list(None, Some(1));
             scalar(element, text, to)
         }
         Kind::Collection => {
             to.list(None, Some(1));
-            to.string(text);
-            Ok(())
+            scalar(&Kind::Any, text, to)
         }
         kind => scalar(kind, text, to),
     }
@@ -243,13 +234,7 @@ pub(super) fn from_texts(java: Option<&JavaType>, texts: &[String], to: &mut Arg
         kind => return Err(format!("expected {}, found {} values", expected(kind), texts.len())),
     };
     to.list(None, Some(texts.len()));
-    texts.iter().try_for_each(|text| match element {
-        Kind::Any | Kind::Text => {
-            to.string(text);
-            Ok(())
-        }
-        element => scalar(element, text, to),
-    })
+    texts.iter().try_for_each(|text| scalar(element, text, to))
 }
 
 /// A scalar that is written as text.
